@@ -1,0 +1,215 @@
+"""Site -> inventory.yml: the only writer across the border to Ansible.
+
+Every value is printed by ``inert``: a string Ansible would template carries the
+``!unsafe`` tag, so nothing a site file or a host said is ever evaluated. Only the
+skeleton of groups and hosts is text, in templates/inventory.yml.j2.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from dsdeploy import paths
+from dsdeploy.inert import inert
+from dsdeploy.site import Role, Site
+
+GROUPS: tuple[Role, ...] = ("engine", "router", "zookeeper", "monitor")
+COLOURS = ("blue", "green")
+NAME = "inventory.yml"
+
+Vars = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What Python decided after reading the hosts; what is not decided yet stays out of the inventory.
+
+    Args:
+        release: id of the release this run brings up.
+        weights_digest, build_key: ``sha256:…`` of the weights, key of the build.
+        settings: the release's settings, written into it as they are.
+        wheelhouse: folder of wheels on this computer; stands above the site file's.
+        colours: host -> the colour this release runs in there.
+        active: host -> the colour routers send requests to there.
+        releases: host -> colour -> id of the release in that place.
+    """
+
+    release: str = ""
+    weights_digest: str = ""
+    build_key: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    wheelhouse: Path | None = None
+    colours: Mapping[str, str] = field(default_factory=dict)
+    active: Mapping[str, str] = field(default_factory=dict)
+    releases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def write(site: Site, run_dir: Path, decisions: Decisions | None = None) -> Path:
+    """Write ``inventory.yml`` into a run's folder: whole or not at all, readable by the operator only."""
+    path = run_dir / NAME
+    descriptor, beside = tempfile.mkstemp(dir=run_dir, prefix=f".{NAME}.")  # mkstemp: 0600 from the start
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(render(site, decisions))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(beside).replace(path)
+    finally:
+        Path(beside).unlink(missing_ok=True)
+    return path
+
+
+def render(site: Site, decisions: Decisions | None = None) -> str:
+    """The inventory as YAML text, for ansible-playbook, ansible-inventory and people."""
+    decided = decisions or Decisions()
+    groups = {role: {"vars": _GROUP_VARS[role](site, decided), "hosts": site.with_role(role)} for role in GROUPS}
+    hosts = {name: host_vars(site, name, decided) for name in site.hosts}
+    return _template().render(all=connection(site) | host_settings(site), hosts=hosts, groups=groups)
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(paths.TEMPLATES), undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
+    )  # fmt: skip
+    environment.filters["tojson"] = inert
+    return environment.get_template("inventory.yml.j2")
+
+
+def connection(site: Site) -> Vars:
+    """How Ansible reaches hosts: keys checked, no questions asked."""
+    words = ["-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes"]
+    if site.ssh.known_hosts:
+        # two readers: Ansible splits like a shell, then ssh splits the list of files at blanks
+        words += ["-o", f'UserKnownHostsFile="{site.ssh.known_hosts}"']
+    variables: Vars = {
+        "ansible_user": site.ssh.user,
+        "ansible_port": site.ssh.port,
+        "ansible_python_interpreter": "/usr/bin/python3",
+        # becomes ssh's ConnectTimeout; one among the common args would come second and not count
+        "ansible_ssh_timeout": math.ceil(site.ssh.connect_timeout),
+    }
+    if site.ssh.identity:
+        words += ["-o", "IdentitiesOnly=yes"]  # an agent full of keys would exhaust the server's attempts
+        variables["ansible_ssh_private_key_file"] = str(site.ssh.identity)
+    if site.ssh.user != "root":
+        variables["ansible_become"] = True
+    return variables | {"ansible_ssh_common_args": shlex.join(words)}
+
+
+def host_settings(site: Site) -> Vars:
+    """What the host role gets, on every host."""
+    return {"host_site": site.site} | {f"host_{key}": value for key, value in site.host.model_dump().items()}
+
+
+def host_vars(site: Site, name: str, decided: Decisions) -> Vars:
+    """What differs from host to host."""
+    host = site.hosts[name]
+    variables: Vars = {"ansible_host": host.address}
+    if "engine" in host.roles:
+        variables["engine_address"] = host.address
+        if name in decided.colours:
+            variables["engine_colour"] = decided.colours[name]
+    if "router" in host.roles:
+        routers = site.with_role("router")
+        variables["router_address"] = host.address
+        variables["router_peers"] = [site.hosts[other].address for other in routers if other != name]
+        variables["router_vip_priority"] = max(1, 200 - routers.index(name))
+    if "zookeeper" in host.roles:
+        variables["zookeeper_id"] = next(member.id for member in site.members if member.host == name)
+    return variables
+
+
+def _engine(site: Site, decided: Decisions) -> Vars:
+    engine, model = site.engine, site.model
+    wheelhouse = decided.wheelhouse or engine.wheelhouse
+    late = {
+        "engine_weights_digest": decided.weights_digest,
+        "engine_build_key": decided.build_key,
+        "engine_release": decided.release,
+        "engine_settings": dict(decided.settings),
+        "engine_wheelhouse": str(wheelhouse) if wheelhouse else "",
+    }
+    return {
+        "weights_model": model.name,
+        "weights_version": model.version,
+        "weights_source": model.source,
+        "engine_runtime": engine.runtime,
+        "engine_model": model.name,
+        "engine_model_version": model.version,
+        "engine_precision": engine.precision,
+        "engine_ports": engine.ports.model_dump(),
+        "engine_memory_fraction": engine.memory_fraction,
+        "engine_devices": engine.devices,
+        "engine_context_tokens": engine.context_tokens,
+        "engine_batching": engine.batching.model_dump(),
+        "engine_start_timeout_s": math.ceil(engine.start_timeout),
+    } | {name: value for name, value in late.items() if value}
+
+
+def _router(site: Site, decided: Decisions) -> Vars:
+    router = site.router
+    return {
+        "router_port": router.port,
+        "router_models": [site.model.name],
+        "router_rate_limit": router.rate_limit.model_dump(),
+        "router_max_body_bytes": router.max_body,
+        "router_vip": router.vip or "",
+        "router_engines": router_engines(site, decided),
+    }
+
+
+def router_engines(site: Site, decided: Decisions) -> list[Vars]:
+    """Both places of every engine host, so that a switch never adds or removes a server."""
+    return [
+        {
+            "host": name,
+            "address": site.hosts[name].address,
+            "colour": colour,
+            "port": getattr(site.engine.ports, colour),
+            "release": _release(name, colour, decided),
+            "active": decided.active.get(name) == colour,
+        }
+        for name in site.with_role("engine")
+        for colour in COLOURS
+    ]
+
+
+def _release(name: str, colour: str, decided: Decisions) -> str:
+    if decided.colours.get(name) == colour:
+        return decided.release
+    return decided.releases.get(name, {}).get(colour, "")
+
+
+def _zookeeper(site: Site, decided: Decisions) -> Vars:
+    zookeeper = site.zookeeper
+    tarball = {
+        "zookeeper_tarball_url": zookeeper.tarball_url,
+        "zookeeper_tarball_sha512": zookeeper.tarball_sha512,
+    }
+    return {
+        "zookeeper_members": [member._asdict() for member in site.members],
+        "zookeeper_source": zookeeper.source,
+        "zookeeper_client_port": zookeeper.client_port,
+        "zookeeper_peer_port": zookeeper.peer_port,
+        "zookeeper_election_port": zookeeper.election_port,
+        "zookeeper_heap_mib": zookeeper.heap // 2**20,
+    } | {name: value for name, value in tarball.items() if value}
+
+
+def _monitor(site: Site, decided: Decisions) -> Vars:
+    return {}
+
+
+_GROUP_VARS = {"engine": _engine, "router": _router, "zookeeper": _zookeeper, "monitor": _monitor}
