@@ -1,0 +1,56 @@
+"""What is true on a host: each fact is one shell command and one pure parser.
+
+Ask with the value's own class and get that class back::
+
+    reading = hosts.read(site, Memory, Srvr)["gpu1"]
+    reading.get(Memory)  # Memory | None
+
+Commands are plain POSIX shell (bash only for /dev/tcp), need no Python on the host, change nothing
+there, and print little. Parsers never raise on what a host may print: what cannot be read is None,
+empty or "unknown", and whoever decides counts unknown as down. Importing this package loads pyinfra
+(about half a second): command modules import it inside their function.
+"""
+
+from __future__ import annotations
+
+from dsdeploy.facts.clock import Clock
+from dsdeploy.facts.disk import Disk, Disks
+from dsdeploy.facts.engine import AnsweringEngines, Engines, EngineState
+from dsdeploy.facts.fact import Fact, reader
+from dsdeploy.facts.gpus import Gpu, Gpus
+from dsdeploy.facts.hugepages import Hugepages
+from dsdeploy.facts.memory import Memory
+from dsdeploy.facts.os import Os
+from dsdeploy.facts.packages import PackageLock
+from dsdeploy.facts.ports import Port, Ports
+from dsdeploy.facts.router import RouterServer, RouterState
+from dsdeploy.facts.site import SiteId
+from dsdeploy.facts.thp import Thp
+from dsdeploy.facts.weights import Stamp, Weights
+from dsdeploy.facts.zookeeper import Srvr
+
+__all__ = [
+    "AnsweringEngines",
+    "Clock",
+    "Disk",
+    "Disks",
+    "EngineState",
+    "Engines",
+    "Fact",
+    "Gpu",
+    "Gpus",
+    "Hugepages",
+    "Memory",
+    "Os",
+    "PackageLock",
+    "Port",
+    "Ports",
+    "RouterServer",
+    "RouterState",
+    "SiteId",
+    "Srvr",
+    "Stamp",
+    "Thp",
+    "Weights",
+    "reader",
+]

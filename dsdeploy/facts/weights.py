@@ -1,0 +1,93 @@
+"""Which weights are on a host, and how far a pull is."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from dsdeploy.facts.fact import Fact, number
+from dsdeploy.facts.shell import sections
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """One version of a model on a host. Sizes in bytes, of file contents, not of blocks.
+
+    `verified` means stamped, in place, and still of the stamped size; it does not read the files.
+    `partial` is what a pull has brought so far, None when none is under way; `progress` is its own
+    word on it: phase, bytes_done, bytes_total, file, rate, updated_at.
+    """
+
+    model: str
+    version: str
+    digest: str
+    bytes: int
+    verified_at: str
+    size: int | None
+    partial: int | None
+    progress: dict[str, Any] | None
+
+    @property
+    def verified(self) -> bool:
+        return bool(self.digest) and self.size == self.bytes
+
+
+class Weights(dict[str, Stamp]):
+    """By `model/version`."""
+
+
+class WeightsFact(Fact[Weights]):
+    value = Weights
+
+    def command(self) -> str:
+        # a stamp also lists every file, about 250 bytes each: 256 KiB is room for a thousand shards
+        return r"""
+files() { find "$1" -type f -printf '%s\n' 2>/dev/null | awk '{ s += $1 } END { printf "%.0f\n", s }'; }
+show() { [ -r "$1" ] && tr -d '\n' < "$1" | head -c 262144 && echo; }
+cd /var/lib/dsdeploy/weights 2>/dev/null && for f in */*.json */*.progress; do
+  [ -f "$f" ] && echo "== ${f%.*}" && echo "${f##*.} $(show "$f")"
+done
+cd /srv/dsdeploy/weights 2>/dev/null && for d in */*/; do
+  d=${d%/}
+  case $d in
+    '*/*') ;;
+    *.partial) echo "== ${d%.partial}"; echo "partial $(files "$d")" ;;
+    *) echo "== $d"; echo "size $(files "$d")" ;;
+  esac
+done
+"""
+
+    def process(self, output: list[str]) -> Weights:
+        found = Weights()
+        for name, lines in sections(output).items():
+            if _NAME.fullmatch(name):
+                found[name] = _stamp(name, dict(line.split(" ", 1) for line in lines if " " in line))
+        return found
+
+
+def _stamp(name: str, parts: dict[str, str]) -> Stamp:
+    model, _, version = name.partition("/")
+    stamp = _object(parts.get("json", "")) or {}
+    size = stamp.get("bytes")
+    return Stamp(
+        model=model,
+        version=version,
+        digest=str(stamp.get("digest", "")),
+        bytes=size if isinstance(size, int) else 0,
+        verified_at=str(stamp.get("verified_at", "")),
+        size=number(parts.get("size", "")),
+        partial=number(parts.get("partial", "")),
+        progress=_object(parts.get("progress", "")),
+    )
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

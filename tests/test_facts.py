@@ -1,0 +1,151 @@
+"""Parsers against what hosts really printed: tests/facts/<Value>/<case>.json, one file one case.
+
+A case holds `output` (the lines), `value` (what the parser makes of them, as JSON) and, where it
+matters, a `note` on where the lines come from. A new format of some tool is one new file.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsdeploy import facts
+from dsdeploy.facts import script, shell
+from dsdeploy.site import Site
+
+CASES = sorted((Path(__file__).parent / "facts").glob("*/*.json"))
+KINDS = [
+    facts.AnsweringEngines, facts.Clock, facts.Disks, facts.Engines, facts.Gpus, facts.Hugepages, facts.Memory,
+    facts.Os, facts.PackageLock, facts.Ports, facts.RouterState, facts.SiteId, facts.Srvr, facts.Thp,
+    facts.Weights,
+]  # fmt: skip
+SITE = Site.model_validate({
+    "site": "test", "stack": "cpu",
+    "hosts": {
+        "gw": {"address": "10.1.2.3", "roles": ["router", "monitor"]},
+        "gpu": {"address": "fd00::7", "roles": ["engine", "zookeeper"]},
+    },
+    "model": {"name": "deepseek-tiny", "version": "v1", "source": "/mnt/weights"},
+})  # fmt: skip
+
+
+def plain(value: Any) -> Any:
+    """A fact's value as the JSON of a case file has it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    elif isinstance(value, dict):
+        value = {key: plain(item) for key, item in value.items()}
+    elif isinstance(value, tuple):
+        value = [plain(item) for item in value]
+    return json.loads(json.dumps(value))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_parser_reads_what_hosts_print(case: Path) -> None:
+    told = json.loads(case.read_text(encoding="utf-8"))
+    fact = facts.reader(getattr(facts, case.parent.name))
+    assert plain(fact.process(told["output"])) == told["value"]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_fact_has_cases(kind: type[Any]) -> None:
+    assert [case for case in CASES if case.parent.name == kind.__name__]
+
+
+HOSTILE = [
+    [],
+    [""],
+    ["== "],
+    ["== link blue", "releases/"],
+    ["== health blue 99999999999999999999999", "| HTTP/1.1 ²²² x"],
+    ["| Mode: leader; rm -rf /", "| Zxid: 0xzz", "| Connections: ²"],
+    ["{" * 5000],
+    ["== a/b", "json " + "[" * 100_000],
+    ["=" * 10_000, ":" * 10_000, "," * 10_000],
+    ["controller x y", "1.2.3", "NTPSynchronized="],
+    ["LISTEN 0 0 : :", "0: zz:zz 00:00 0A"],
+    ["9" * 400 + " /etc/passwd x"],
+    ["# pxname,svname,addr", "a,b,c" * 100],
+    ["\x00\x1b[2J", "\ud800", "ÿ: 1 kB"],
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("lines", HOSTILE, ids=range(len(HOSTILE)))
+def test_no_output_makes_a_parser_raise(kind: type[Any], lines: list[str]) -> None:
+    assert isinstance(facts.reader(kind).process(lines), kind)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("shell_name", ["dash", "bash"])
+def test_every_command_is_good_shell(kind: type[Any], shell_name: str) -> None:
+    if not shutil.which(shell_name):
+        pytest.skip(f"no {shell_name} here")
+    fact = facts.reader(kind)
+    applied = [a for host in SITE.hosts if (a := fact.arguments(SITE, host)) is not None]
+    assert applied, "some host of a site has this fact"
+    for arguments in applied:
+        text = script.build([fact.command(**arguments)], "mark")
+        done = subprocess.run([shell_name, "-n", "-c", text], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_facts_are_asked_only_where_they_mean_something() -> None:
+    assert facts.reader(facts.Srvr).arguments(SITE, "gw") is None
+    assert facts.reader(facts.Srvr).arguments(SITE, "gpu") == {"address": "fd00::7", "port": 2181}
+    assert facts.reader(facts.Engines).arguments(SITE, "gw") is None
+    assert facts.reader(facts.RouterState).arguments(SITE, "gpu") is None
+
+
+def run(commands: list[str]) -> list[list[str] | None]:
+    """The script of these commands, run by this computer's shell, and its output taken apart."""
+    done = subprocess.run(["sh", "-c", script.build(commands, "m4rk")], capture_output=True, check=False)
+    return script.split(done.stdout, "m4rk", len(commands))
+
+
+def test_parts_are_told_apart_and_cannot_disturb_each_other() -> None:
+    parts = run(["echo one; echo; echo", "exit 3", "printf 'no line end'", "cat", 'echo "a\'b" >&2; echo five'])
+    assert parts == [["one", "", ""], [], ["no line end"], [], ["five"]]
+
+
+def test_a_part_that_was_cut_off_is_none_and_those_before_it_stay() -> None:
+    output = b"m4rk start\none\n\nm4rk 0\ntw"
+    assert script.split(output, "m4rk", 2) == [["one"], None]
+
+
+def test_a_part_cannot_print_without_end() -> None:
+    (flood,) = run(["cat /dev/zero | tr '\\0' x"])
+    assert flood is not None and len(flood[0]) == script.PART_BYTES
+
+
+def test_marks_with_impossible_numbers_are_ignored() -> None:
+    assert script.split(b"m4rk 7\nm4rk 99999999999999999999\nm4rk x\nm4rk\n", "m4rk", 1) == [None]
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (b"plain", "plain"),
+        (b"\x1b[31mred\x07", "[31mred"),
+        (b"\xff\xfe", "��"),
+        ("a‮b\xa0c".encode(), "abc"),
+        (b"tab\tkept", "tab\tkept"),
+    ],
+)
+def test_text_from_a_host_is_fit_for_a_terminal(raw: bytes, text: str) -> None:
+    assert script.clean(raw) == text
+
+
+def test_tcp_tells_refused_silent_and_answered_apart() -> None:
+    """The shell line itself, against this computer: port 1 has nobody listening."""
+    done = subprocess.run(["sh", "-c", shell.tcp("127.0.0.1", 1, "x", 2)], capture_output=True, text=True, check=False)
+    lines = shell.answered(done.stdout.splitlines())
+    assert "Connection refused" in lines[0]
+    assert lines[-1] == "end 1"
+    assert shell.http_status(lines) is None
