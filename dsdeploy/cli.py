@@ -1,0 +1,169 @@
+"""The command line: options, and one call a verb. It decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from dsdeploy import __version__
+from dsdeploy.cli_lab import lab
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+SITE = click.argument("site", type=click.Path(path_type=Path), default="site.yml")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON on stdout.")
+LIMIT = click.option("--limit", metavar="HOST[,HOST…]", default="", help="Only these hosts of the site.")
+VERBOSE = click.option("-v", "--verbose", count=True, help="Show each changed task; twice: pass -v on to Ansible.")
+YES = click.option("--yes", is_flag=True, help="Do not ask before changing hosts.")
+STAGES = ("prep", "weights", "build", "ensemble", "engine", "router")
+
+
+def names(limit: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in limit.split(",") if name.strip())
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="dsdeploy")
+def cli() -> None:
+    """From bare GPU machines to a serving DeepSeek model, over SSH.
+
+    \b
+    dsdeploy init                 write an annotated site.yml
+    dsdeploy lab up               machines to try it on, on this computer
+    dsdeploy up site.yml          make the site so
+    dsdeploy status site.yml      is it so?
+
+    \b
+    exit codes: 0 done · 1 refused or failed · 2 usage or site file · 3 a bug · 4 hosts unreachable
+                5 a gate said no, the old release serves · 75 locked · 130 interrupted, resumable
+    """
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path), default="site.yml")
+@click.option("--force", is_flag=True, help="Replace an existing file (the old one is kept as PATH.bak).")
+def init(path: Path, force: bool) -> int:
+    """Write an annotated site file, and the JSON Schema an editor completes it with.
+
+    \b
+    Example:  dsdeploy init site.yml
+    """
+    from dsdeploy.commands.init import init as run
+
+    return run(path, force=force)
+
+
+@cli.command()
+def schema() -> int:
+    """Print the JSON Schema of the site file.
+
+    \b
+    Example:  dsdeploy schema > site.schema.json
+    """
+    from dsdeploy.commands.schema import schema as run
+
+    return run()
+
+
+@cli.command()
+@SITE
+def inventory(site: Path) -> int:
+    """Print the inventory that Ansible gets.
+
+    \b
+    Example:  dsdeploy inventory site.yml > inventory.yml && ansible-inventory -i inventory.yml --list
+    """
+    from dsdeploy.commands.inventory import inventory as run
+
+    return run(site)
+
+
+@cli.command()
+@SITE
+@JSON
+@LIMIT
+def check(site: Path, as_json: bool, limit: str) -> int:
+    """Read the site file and every host; print all problems at once. Changes nothing.
+
+    \b
+    Example:  dsdeploy check site.yml
+              dsdeploy check site.yml --json | jq .problems
+    """
+    from dsdeploy.commands.check import check as run
+
+    return run(site, as_json=as_json, limit=names(limit))
+
+
+@cli.command()
+@SITE
+@JSON
+@LIMIT
+def plan(site: Path, as_json: bool, limit: str) -> int:
+    """Show what `up` would do on each host, and why. Changes nothing.
+
+    \b
+    Example:  dsdeploy plan site.yml
+    """
+    from dsdeploy.commands.plan import plan as run
+
+    return run(site, as_json=as_json, limit=names(limit))
+
+
+@cli.command()
+@SITE
+@YES
+@click.option("--check", "dry", is_flag=True, help="The same as `plan`: show, touch nothing.")
+@click.option("--only", type=click.Choice(STAGES), help="Run one stage only.")
+@LIMIT
+@JSON
+@VERBOSE
+def up(site: Path, yes: bool, dry: bool, only: str | None, limit: str, as_json: bool, verbose: int) -> int:
+    """Bring the whole site to what the site file says, and prove it.
+
+    \b
+    Example:  dsdeploy up site.yml
+              dsdeploy up site.yml --yes --only weights --limit gpu1
+    """
+    from dsdeploy.commands.plan import plan as show
+    from dsdeploy.commands.up import up as run
+
+    if dry:
+        return show(site, as_json=as_json, limit=names(limit))
+    return run(site, yes=yes, only=only, limit=names(limit), as_json=as_json, verbose=verbose)
+
+
+@cli.command()
+@SITE
+@JSON
+@LIMIT
+def status(site: Path, as_json: bool, limit: str) -> int:
+    """What serves, on which hosts, and what is wrong. Exit 0 only if the site is healthy.
+
+    \b
+    Example:  dsdeploy status site.yml
+              dsdeploy status site.yml --json | jq .healthy
+    """
+    from dsdeploy.commands.status import status as run
+
+    return run(site, as_json=as_json, limit=names(limit))
+
+
+@cli.command()
+@SITE
+@JSON
+@LIMIT
+@click.option("--deep", is_flag=True, help="Read every byte again, also of files that look untouched.")
+def verify(site: Path, as_json: bool, limit: str, deep: bool) -> int:
+    """Check weights and builds on the hosts against what was verified when they arrived.
+
+    \b
+    Example:  dsdeploy verify site.yml --deep
+    """
+    from dsdeploy.commands.verify import verify as run
+
+    return run(site, as_json=as_json, deep=deep, limit=names(limit))
+
+
+cli.add_command(lab)

@@ -1,0 +1,93 @@
+"""From readings to decisions: which release, made of what, in which colour on each host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from dsdeploy import plan, release, wheelhouse
+from dsdeploy.errors import PreflightError, Problem
+from dsdeploy.facts import Engines, Os, Weights
+from dsdeploy.hosts import Reading
+from dsdeploy.inventory import Decisions
+from dsdeploy.release import Release
+from dsdeploy.site import Site
+
+
+def decisions(site: Site, readings: Mapping[str, Reading], targets: Iterable[str]) -> Decisions:
+    """Everything the engine and router roles must be told.
+
+    `readings` has Engines, Os and Weights of the engine hosts; those in `targets` must have
+    verified weights, all of the same content. Raises PreflightError otherwise, and
+    DsdeployError when no wheels can be had for the runtime.
+    """
+    chosen = _release(site, _digests(site, readings, targets), readings)
+    return Decisions(
+        release=chosen.id,
+        weights_digest=chosen.weights_digest,
+        build_key=chosen.build_key,
+        settings=chosen.settings,
+        wheelhouse=_wheels(site, readings),
+        colours=plan.colours(site, readings, chosen.id),
+        releases=_placed(readings),
+    )
+
+
+def expected_release(site: Site, readings: Mapping[str, Reading]) -> str | None:
+    """The id `up` would arrive at, when the verified weights of the hosts tell it."""
+    digests = {digest for digest in _stamped(site, readings).values() if digest}
+    return _release(site, digests.pop(), readings).id if len(digests) == 1 else None
+
+
+def _release(site: Site, digest: str, readings: Mapping[str, Reading]) -> Release:
+    architectures = {system.arch for reading in readings.values() if (system := reading.get(Os))}
+    return release.decide(site, digest, "+".join(sorted(architectures)) or "x86_64")
+
+
+def _digests(site: Site, readings: Mapping[str, Reading], targets: Iterable[str]) -> str:
+    stamped = _stamped(site, readings)
+    name = f"{site.model.name}/{site.model.version}"
+    bad = [
+        Problem(f"{host} has no verified weights of {name}", f"host {host}", "dsdeploy up SITE --only weights")
+        for host in targets
+        if not stamped.get(host)
+    ]
+    if bad:
+        raise PreflightError(bad)
+    digests = {host: digest for host, digest in stamped.items() if digest}
+    if len(set(digests.values())) != 1:
+        shown = ", ".join(f"{host}: {digest[:19]}…" for host, digest in digests.items())
+        raise PreflightError([Problem(f"the hosts verified different weights as {name}: {shown}", site.model.source,
+                                      "give the newer content a version of its own")])  # fmt: skip
+    return next(iter(digests.values()))
+
+
+def _stamped(site: Site, readings: Mapping[str, Reading]) -> dict[str, str]:
+    name = f"{site.model.name}/{site.model.version}"
+    found: dict[str, str] = {}
+    for host in site.with_role("engine"):
+        stamp = (readings[host].get(Weights) or Weights()).get(name) if host in readings else None
+        found[host] = stamp.digest if stamp and stamp.verified else ""
+    return found
+
+
+def _placed(readings: Mapping[str, Reading]) -> dict[str, dict[str, str]]:
+    """Which release each colour of each host holds now, for the routers' answer header."""
+    return {
+        host: {colour: state.release for colour, state in (reading.get(Engines) or Engines()).items() if state.release}
+        for host, reading in readings.items()
+    }
+
+
+def _wheels(site: Site, readings: Mapping[str, Reading]) -> Path:
+    """Wheels that run on every engine host: their Python, and the oldest C library among them."""
+    systems = [system for host in site.with_role("engine") if host in readings and (system := readings[host].get(Os))]
+    pythons = {(".".join(system.python.split(".")[:2]), system.arch) for system in systems}
+    if len(pythons) != 1:
+        shown = ", ".join(sorted(f"Python {python} on {arch}" for python, arch in pythons)) or "unknown"
+        raise PreflightError([Problem(f"engine hosts must have one Python version and architecture: {shown}",
+                                      f"site {site.site}", "split them into two sites")])  # fmt: skip
+    python, arch = pythons.pop()
+    glibc = min((system.glibc for system in systems), key=lambda text: [int(part) for part in text.split(".")])
+    pins = release.requirements(site.engine.runtime)
+    return wheelhouse.ensure(pins, python, arch, glibc, site.engine.wheelhouse)

@@ -1,0 +1,147 @@
+"""What `up` would do, host by host, and why. Pure: site and readings in, plan out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from dsdeploy import hosts, preflight
+from dsdeploy.errors import HostUnreachable, PreflightError, Problem
+from dsdeploy.facts import Engines, Hugepages, RouterState, SiteId, Srvr, Thp, Weights
+from dsdeploy.hosts import Reading
+from dsdeploy.output import size
+from dsdeploy.site import Colour, Site
+
+READ = (*preflight.READ, Hugepages, Thp, Weights)
+STAGES = ("prep", "weights", "build", "ensemble", "engine", "router")
+
+
+@dataclass(frozen=True)
+class Action:
+    """One change on one host; `why` is what was read there."""
+
+    host: str
+    stage: str
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would change, and what stands in the way.
+
+    `release` is the release the site file asks for, None until the weights are on a
+    host (its id is derived from their content). `serving` is what runs now.
+    """
+
+    release: str | None
+    serving: str | None
+    actions: tuple[Action, ...]
+    unreachable: tuple[Problem, ...]
+    problems: tuple[Problem, ...]
+
+    def refuse(self) -> None:
+        """Raise HostUnreachable or PreflightError, with every problem, if `up` may not start."""
+        if self.unreachable:
+            raise HostUnreachable([*self.unreachable, *self.problems])
+        if self.problems:
+            raise PreflightError(self.problems)
+
+
+def make(site: Site, readings: Mapping[str, Reading], release: str | None) -> Plan:
+    """Compare what was read with what the site file says."""
+    unreachable = tuple(hosts.unreachable(readings))
+    found = [*preflight.problems(site, readings), *preflight.package_locks(readings)]
+    actions = tuple(
+        action
+        for host, reading in readings.items()
+        if reading.reachable
+        for action in _actions(site, host, reading, release)
+    )
+    return Plan(release, serving(readings), actions, unreachable, tuple(found))
+
+
+def serving(readings: Mapping[str, Reading]) -> str | None:
+    """The release all active engines run; None when there is none, or more than one."""
+    running = {
+        state.release
+        for reading in readings.values()
+        for state in (reading.get(Engines) or Engines()).values()
+        if state.unit == "active" and state.release
+    }
+    return running.pop() if len(running) == 1 else None
+
+
+def colours(site: Site, readings: Mapping[str, Reading], release: str) -> dict[str, Colour]:
+    """Where the release runs on each engine host: where it is already, else in the idle colour."""
+    return {host: _colour(readings[host], release) for host in site.with_role("engine") if host in readings}
+
+
+def _colour(reading: Reading, release: str) -> Colour:
+    engines = reading.get(Engines) or Engines()
+    order: tuple[Colour, Colour] = ("blue", "green")
+    for colour in order:
+        state = engines.get(colour)
+        if state and state.release == release:
+            return colour
+    for colour in order:
+        state = engines.get(colour)
+        if not state or state.unit not in ("active", "activating"):
+            return colour
+    return "green"  # both run something else: the one started later is replaced
+
+
+def superseded(readings: Mapping[str, Reading], chosen: Mapping[str, str]) -> dict[str, Colour]:
+    """The other colour of each host, where something still runs in it."""
+    others: dict[str, Colour] = {}
+    for host, colour in chosen.items():
+        other: Colour = "green" if colour == "blue" else "blue"
+        state = (readings[host].get(Engines) or Engines()).get(other)
+        if state and state.unit in ("active", "activating"):
+            others[host] = other
+    return others
+
+
+def _actions(site: Site, host: str, reading: Reading, release: str | None) -> Iterator[Action]:
+    roles = site.hosts[host].roles
+    yield from (Action(host, "prep", what, why) for what, why in _prepare(site, reading))
+    if "engine" in roles:
+        yield from (Action(host, stage, what, why) for stage, what, why in _serve(site, reading, release))
+    if "zookeeper" in roles:
+        srvr = reading.get(Srvr)
+        if not srvr or not srvr.answered:
+            why = srvr.error if srvr and srvr.error else "it does not answer"
+            yield Action(host, "ensemble", "install and start a ZooKeeper member", why)
+    if "router" in roles:
+        router = reading.get(RouterState)
+        if not router or not router.active:
+            yield Action(host, "router", f"install and start HAProxy on port {site.router.port}", "it does not run")
+        elif release and any(found != release for found in router.releases):
+            yield Action(host, "router", f"switch to {release}", "another release is active there")
+
+
+def _prepare(site: Site, reading: Reading) -> Iterator[tuple[str, str]]:
+    owner, thp, pages = reading.get(SiteId), reading.get(Thp), reading.get(Hugepages)
+    if not owner or owner.name is None:
+        yield "packages, service user, folders, limits, time service", "no site has prepared it"
+    if thp and thp.present and thp.enabled != site.host.transparent_hugepages:
+        yield f"transparent huge pages: {site.host.transparent_hugepages}", f"now {thp.enabled}"
+    wanted = site.host.hugepages_2mb
+    if pages and wanted and pages.total < wanted:
+        yield f"reserve {wanted} huge pages of 2 MiB ({size(wanted * 2 * 2**20)})", f"now {pages.total}"
+
+
+def _serve(site: Site, reading: Reading, release: str | None) -> Iterator[tuple[str, str, str]]:
+    name = f"{site.model.name}/{site.model.version}"
+    stamp = (reading.get(Weights) or Weights()).get(name)
+    if not stamp or not stamp.verified:
+        why = "partly pulled" if stamp and stamp.partial else "not on the host"
+        yield "weights", f"pull {name} from {site.model.source} and verify it", why
+    engines = reading.get(Engines) or Engines()
+    if release is None or not any(
+        state.release == release and state.unit == "active" for state in engines.values()
+    ):
+        what = f"release {release}" if release else f"a release of {name}, named after its content"
+        now = ", ".join(f"{c}: {s.release}" for c, s in engines.items() if s.release and s.unit == "active")
+        yield "build", f"runtime {site.engine.runtime}, build in {site.engine.precision}", "unless it is there already"
+        yield "engine", f"start {what} and wait for a real completion", f"now {now}" if now else "no engine runs"

@@ -1,0 +1,119 @@
+"""What a release is, and its names. Pure: a site and a digest in, ids out; same input, same id for ever.
+
+release = weights + build + runtime + settings. Its id is ``<model version>-<12 hex digits>`` over all four,
+so two releases that differ in anything have different ids, and a host that has the id has the thing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dsdeploy import paths
+from dsdeploy.site import Site
+
+_MAIN_PACKAGE = {"llamacpp": "xllamacpp"}
+
+
+@dataclass(frozen=True)
+class Release:
+    """All that the engine role has to be told: ids, and the settings the server reads."""
+
+    id: str
+    weights_digest: str
+    build_key: str
+    settings: Mapping[str, Any]
+
+
+def decide(site: Site, weights_digest: str, arch: str = "x86_64") -> Release:
+    """The release the site file asks for, given the digest (``sha256:…``) of the verified weights."""
+    chosen = settings(site, arch)
+    build = chosen["build"]
+    key = build_key(weights_digest, build["builder_version"], build["precision"], build["hardware"], build["flags"])
+    parts = {
+        "model": site.model.name, "version": site.model.version, "weights_digest": weights_digest,
+        "build_key": key, "settings_digest": settings_digest(chosen),
+    }  # fmt: skip
+    return Release(release_id(site.model.version, _digest(parts)), weights_digest, key, chosen)
+
+
+def settings(site: Site, arch: str = "x86_64") -> dict[str, Any]:
+    """What the server reads as engine.json. Addresses and ports are not in it: they belong to the colour."""
+    engine = site.engine
+    return {
+        "schema": 1,
+        "runtime": engine.runtime,
+        "runtime_version": runtime_version(engine.runtime),
+        "model": site.model.name,
+        "context_tokens": engine.context_tokens,
+        "memory_fraction": engine.memory_fraction,
+        "devices": engine.devices if engine.devices == "all" else list(engine.devices),
+        "tensor_parallel": engine.tensor_parallel,
+        "batching": {
+            "max_batch_size": engine.batching.max_batch_size,
+            "preferred_batch_size": list(engine.batching.preferred_batch_size),
+            "timeout_micros": engine.batching.timeout_micros,
+        },
+        "build": {
+            "builder_version": builder_version(engine.runtime),
+            "precision": engine.precision,
+            # a GGUF file holds no machine code: the same on every machine of an architecture
+            "hardware": arch,
+            "flags": {},
+        },
+    }
+
+
+def settings_digest(chosen: Mapping[str, Any]) -> str:
+    """``sha256:…`` of the settings' canonical JSON; the release module on the host computes the same."""
+    return "sha256:" + _digest(chosen)
+
+
+def build_key(weights_digest: str, builder: str, precision: str, hardware: str, flags: Mapping[str, Any]) -> str:
+    """16 hex digits that name a build."""
+    parts = {
+        "weights": weights_digest, "builder": builder, "precision": precision, "hardware": hardware,
+        "flags": dict(flags),
+    }  # fmt: skip
+    return _digest(parts)[:16]
+
+
+def release_id(version: str, digest: str) -> str:
+    """E.g. ``v1-3f9a2c1b77d0``."""
+    return f"{version}-{digest.removeprefix('sha256:')[:12]}"
+
+
+def requirements(runtime: str) -> Path:
+    """The file with the runtime's pins."""
+    return paths.ROLES / "engine" / "files" / runtime / "requirements.txt"
+
+
+def runtime_version(runtime: str) -> str:
+    """Version of the serving package and 8 hex digits over all pins: ``2026.10.11549-1c2d3e4f``."""
+    pins = pinned(requirements(runtime))
+    every = "\n".join(f"{name}=={version}" for name, version in sorted(pins.items()))
+    return f"{pins[_MAIN_PACKAGE[runtime]]}-{hashlib.sha256(every.encode()).hexdigest()[:8]}"
+
+
+def builder_version(runtime: str) -> str:
+    """The program that makes the build and the library it writes with, e.g. ``gguf_build-1+gguf-0.19.0``."""
+    text = (requirements(runtime).parent / "gguf_build" / "__init__.py").read_text(encoding="utf-8")
+    words = dict(re.findall(r'^(BUILDER|VERSION) = "([^"]+)"', text, re.MULTILINE))
+    return f"{words['BUILDER']}-{words['VERSION']}+gguf-{pinned(requirements(runtime))['gguf']}"
+
+
+def pinned(file: Path) -> dict[str, str]:
+    """Package -> exact version, of a requirements file that has nothing but ``name==version`` lines."""
+    lines = (line.split("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
+    pairs = (line.split("==") for line in lines if line)
+    return {name.strip(): version.strip() for name, version in pairs}
+
+
+def _digest(content: object) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

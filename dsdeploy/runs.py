@@ -1,0 +1,51 @@
+"""A run's own folder: `.dsdeploy/<site>/runs/<time>-<verb>/`, private to the operator."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from dsdeploy import paths
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    from dsdeploy.site import Site
+
+KEPT = 50  # older run folders are removed; each is a few hundred kilobytes
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where one command keeps its inventory, event streams and logs."""
+
+    id: str
+    folder: Path
+
+    @property
+    def inventory(self) -> Path:
+        return self.folder / "inventory.yml"
+
+    def events(self, name: str) -> Path:
+        return self.folder / f"{name}.jsonl"
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+
+def new(site: Site, verb: str) -> Run:
+    """Make the folder of a new run; the id sorts by time and is unique on this controller."""
+    root = paths.work_dir(site.file, site.site) / "runs"
+    root.mkdir(exist_ok=True, mode=0o700)
+    run_id = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{os.getpid()}-{verb}"
+    folder = root / run_id
+    folder.mkdir(mode=0o700)
+    _forget_old(root)
+    return Run(run_id, folder)
+
+
+def _forget_old(root: Path) -> None:
+    for old in sorted(entry for entry in root.iterdir() if entry.is_dir())[:-KEPT]:
+        for leftover in old.iterdir():
+            leftover.unlink(missing_ok=True)
+        old.rmdir()
