@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dsdeploy import decide, hosts, inventory, output, plan, playbook, roll
+from dsdeploy import decide, hosts, inventory, output, plan, playbook, progress, roll
 from dsdeploy.ensemble import Lock
 from dsdeploy.events import Outcome
 from dsdeploy.facts import Engines, Os, Weights
@@ -32,7 +32,7 @@ class Converge:
     verbosity: int = 0
     decisions: Decisions = field(default_factory=Decisions)
     outcome: Outcome = field(default_factory=Outcome)
-    _say: output.Say = lambda text: None
+    say: output.Say = output.silent
 
     def targets(self, role: Role) -> tuple[str, ...]:
         """Hosts with this role, within the limit."""
@@ -49,7 +49,7 @@ class Converge:
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
-        with output.step(title) as self._say:
+        with output.step(title) as self.say:
             yield
 
     def done(self, *outcomes: Outcome) -> None:
@@ -63,7 +63,7 @@ class Converge:
 
     def _show(self, event: dict[str, Any]) -> None:
         if event["event"] == "task":
-            self._say(str(event["task"]))
+            self.say(str(event["task"]))
 
 
 def prepare(job: Converge) -> None:
@@ -73,7 +73,8 @@ def prepare(job: Converge) -> None:
         plays = [partial(job.play, "prep", job.limit)]
         if engines:
             plays.append(partial(job.play, "weights", engines))
-        job.done(*playbook.together(plays))
+        with progress.weights(job.site, engines, job.say):
+            job.done(*playbook.together(plays))
 
 
 def prep(job: Converge) -> None:
@@ -82,7 +83,7 @@ def prep(job: Converge) -> None:
 
 
 def weights(job: Converge) -> None:
-    with job.step("pull and verify weights"):
+    with job.step("pull and verify weights"), progress.weights(job.site, job.targets("engine"), job.say):
         job.done(job.play("weights", job.targets("engine")))
 
 

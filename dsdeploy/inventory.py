@@ -155,6 +155,7 @@ def _engine(site: Site, decided: Decisions) -> Vars:
         "engine_context_tokens": engine.context_tokens,
         "engine_batching": engine.batching.model_dump(),
         "engine_start_timeout_s": math.ceil(engine.start_timeout),
+        "engine_drain_s": math.ceil(site.rollout.drain),
     } | {name: value for name, value in late.items() if value}
 
 

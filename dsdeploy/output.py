@@ -21,6 +21,7 @@ from rich.text import Text
 from dsdeploy.errors import Problem
 
 Say = Callable[[str], None]
+LOG_SECONDS = 30.0
 
 
 @cache
@@ -97,8 +98,25 @@ def step(title: str) -> Iterator[Say]:
             yield lambda text: status.update(Text(f"{title}  {text}"))
     else:
         note(f"... {title}")
-        yield lambda text: None
+        yield _now_and_then(title)
     note(f"ok  {title}  ({monotonic() - started:.1f} s)", style="green")
+
+
+def silent(text: str) -> None:
+    """Says nothing: for a step that is not shown."""
+
+
+def _now_and_then(title: str) -> Say:
+    """Without a terminal there is no line to redraw: one line in a while is enough for a log."""
+    last = monotonic()
+
+    def say(text: str) -> None:
+        nonlocal last
+        if monotonic() - last >= LOG_SECONDS:
+            last = monotonic()
+            note(f"... {title}: {text}")
+
+    return say
 
 
 def size(count: float) -> str:

@@ -30,10 +30,11 @@ class Stamp:
     size: int | None
     partial: int | None
     progress: dict[str, Any] | None
+    bad: tuple[str, ...] = ()  # files a verification found wrong, not repaired yet
 
     @property
     def verified(self) -> bool:
-        return bool(self.digest) and self.size == self.bytes
+        return bool(self.digest) and self.size == self.bytes and not self.bad
 
 
 class Weights(dict[str, Stamp]):
@@ -82,6 +83,7 @@ def _stamp(name: str, parts: dict[str, str]) -> Stamp:
         size=number(parts.get("size", "")),
         partial=number(parts.get("partial", "")),
         progress=_object(parts.get("progress", "")),
+        bad=tuple(str(path) for path in bad) if isinstance(bad := stamp.get("bad"), list) else (),
     )
 
 
