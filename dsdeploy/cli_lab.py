@@ -70,6 +70,20 @@ def status(site: Path | None, as_json: bool) -> int:
 
 @lab.command()
 @click.argument("host")
+@SITE
+def restart(host: str, site: Path | None) -> int:
+    """Restart a machine, as a power cycle would; what is on its disk stays.
+
+    \b
+    Example:  dsdeploy lab restart gpu1
+    """
+    from dsdeploy.commands import lab as run
+
+    return run.restart(site, host)
+
+
+@lab.command()
+@click.argument("host")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @SITE
 def ssh(host: str, command: tuple[str, ...], site: Path | None) -> int:

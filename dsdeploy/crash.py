@@ -21,7 +21,13 @@ def report(error: BaseException, argv: list[str]) -> int:
     log = paths.cache_dir("crashes") / f"{now:%Y%m%dT%H%M%SZ}.md"
     log.write_text(_text(error, argv, now), encoding="utf-8")
     output.errors(
-        [Problem(f"a bug in dsdeploy: {type(error).__name__}: {error}", f"crash log {log}", "report it with that file attached")]
+        [
+            Problem(
+                f"a bug in dsdeploy: {type(error).__name__}: {error}",
+                f"crash log {log}",
+                "report it with that file attached",
+            )
+        ]
     )
     return EXIT_BUG
 

@@ -43,7 +43,8 @@ class Lock:
         """Raise GateError if the lock's session is gone: another run may be changing the site."""
         if self.lost:
             raise GateError(
-                "the session that holds the deploy lock was lost", "ZooKeeper",
+                "the session that holds the deploy lock was lost",
+                "ZooKeeper",
                 "dsdeploy status SITE, then run the same command again",
             )
 
@@ -55,7 +56,11 @@ def lock(site: Site, verb: str, run_id: str, member: str | None) -> Iterator[Loc
     Raises LockHeld naming the holder; GateError when the ensemble takes no write.
     """
     owner = {
-        "owner": getpass.getuser(), "host": socket.gethostname(), "pid": os.getpid(), "verb": verb, "run": run_id,
+        "owner": getpass.getuser(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "verb": verb,
+        "run": run_id,
         "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     with ExitStack() as stack:
@@ -67,8 +72,11 @@ def lock(site: Site, verb: str, run_id: str, member: str | None) -> Iterator[Loc
                 _take(client, site, owner)
                 held.epoch = _next_epoch(client, site)
             except KazooException as error:
-                raise GateError(f"ZooKeeper did not take a write: {type(error).__name__} {error}".strip(),
-                                f"ensemble of {site.site}", "dsdeploy status SITE") from error
+                raise GateError(
+                    f"ZooKeeper did not take a write: {type(error).__name__} {error}".strip(),
+                    f"ensemble of {site.site}",
+                    "dsdeploy status SITE",
+                ) from error
         yield held
 
 
@@ -140,5 +148,8 @@ def _held(site: Site, text: str) -> LockHeld:
         run = f"run {owner['run']}"
     except (ValueError, KeyError, TypeError):
         who, run = "another run that is just starting", ""
-    return LockHeld(f"the deploy lock is held by {who}", f"site {site.site} {run}".strip(),
-                    "wait until it is done, then run the same command again")
+    return LockHeld(
+        f"the deploy lock is held by {who}",
+        f"site {site.site} {run}".strip(),
+        "wait until it is done, then run the same command again",
+    )

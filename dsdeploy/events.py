@@ -27,8 +27,12 @@ class Outcome:
 
     def __add__(self, other: Outcome) -> Outcome:
         return Outcome(
-            self.ok + other.ok, self.changed + other.changed, self.failed + other.failed,
-            self.unreachable + other.unreachable, self.changes + other.changes, self.notices + other.notices,
+            self.ok + other.ok,
+            self.changed + other.changed,
+            self.failed + other.failed,
+            self.unreachable + other.unreachable,
+            self.changes + other.changes,
+            self.notices + other.notices,
         )
 
 

@@ -138,9 +138,7 @@ def _serve(site: Site, reading: Reading, release: str | None) -> Iterator[tuple[
         why = "partly pulled" if stamp and stamp.partial else "not on the host"
         yield "weights", f"pull {name} from {site.model.source} and verify it", why
     engines = reading.get(Engines) or Engines()
-    if release is None or not any(
-        state.release == release and state.unit == "active" for state in engines.values()
-    ):
+    if release is None or not any(state.release == release and state.unit == "active" for state in engines.values()):
         what = f"release {release}" if release else f"a release of {name}, named after its content"
         now = ", ".join(f"{c}: {s.release}" for c, s in engines.items() if s.release and s.unit == "active")
         yield "build", f"runtime {site.engine.runtime}, build in {site.engine.precision}", "unless it is there already"

@@ -6,9 +6,10 @@ import os
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dsdeploy import paths
-from typing import TYPE_CHECKING
+
 if TYPE_CHECKING:
     from dsdeploy.site import Site
 

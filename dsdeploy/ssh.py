@@ -58,9 +58,12 @@ def _connect(site: Site, host: str) -> paramiko.SSHClient:
     try:
         client.load_host_keys(str(known))
         client.connect(
-            site.hosts[host].address, port=site.ssh.port, username=site.ssh.user,
+            site.hosts[host].address,
+            port=site.ssh.port,
+            username=site.ssh.user,
             key_filename=str(site.ssh.identity) if site.ssh.identity else None,
-            timeout=site.ssh.connect_timeout, banner_timeout=site.ssh.connect_timeout,
+            timeout=site.ssh.connect_timeout,
+            banner_timeout=site.ssh.connect_timeout,
             auth_timeout=site.ssh.connect_timeout,
         )
     except (OSError, paramiko.SSHException) as error:

@@ -28,7 +28,9 @@ CALLS = [
 ]
 
 
-@pytest.mark.parametrize(("argv", "module", "function"), CALLS, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+@pytest.mark.parametrize(
+    ("argv", "module", "function"), CALLS, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
 def test_each_verb_reaches_its_function(
     argv: list[str], module: str, function: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,7 +93,12 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [sys.executable, "-m", "dsdeploy", "schema"], stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False
+        [sys.executable, "-m", "dsdeploy", "schema"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        check=False,
     )
     os.close(writer)
     assert "Traceback" not in done.stderr and done.returncode in (0, 1)

@@ -22,7 +22,9 @@ def reading(host: str, *values: object) -> Reading:
 
 
 def bare(site: Site) -> dict[str, Reading]:
-    return {host: reading(host, SiteId(None), Thp(True, True, "always"), Hugepages(0, 0, 0, 2048)) for host in site.hosts}
+    return {
+        host: reading(host, SiteId(None), Thp(True, True, "always"), Hugepages(0, 0, 0, 2048)) for host in site.hosts
+    }
 
 
 def converged(site: Site, release: str = RELEASE) -> dict[str, Reading]:
@@ -92,5 +94,8 @@ def test_a_release_that_stopped_in_its_colour_is_started_there(lab_site: Site) -
 
 
 def test_two_releases_at_once_are_no_release(lab_site: Site) -> None:
-    readings = {"gpu1": reading("gpu1", Engines(blue=state("blue", "a"))), "gpu2": reading("gpu2", Engines(blue=state("blue", "b")))}
+    readings = {
+        "gpu1": reading("gpu1", Engines(blue=state("blue", "a"))),
+        "gpu2": reading("gpu2", Engines(blue=state("blue", "b"))),
+    }
     assert plan.serving(readings) is None

@@ -8,8 +8,22 @@ import pytest
 
 from dsdeploy import preflight
 from dsdeploy.facts import (
-    Clock, Disk, Disks, Engines, EngineState, Gpu, Gpus, Memory, Os, PackageLock, Port, Ports, RouterState, SiteId, Srvr,
-)  # fmt: skip
+    Clock,
+    Disk,
+    Disks,
+    Engines,
+    EngineState,
+    Gpu,
+    Gpus,
+    Memory,
+    Os,
+    PackageLock,
+    Port,
+    Ports,
+    RouterState,
+    SiteId,
+    Srvr,
+)
 from dsdeploy.hosts import Reading
 from dsdeploy.site import Site
 
@@ -35,7 +49,9 @@ def reading(host: str = "gpu1", **changes: Any) -> Reading:
 
 
 def found(site: Site, host: str = "gpu1", **changes: Any) -> str:
-    return " | ".join(f"{p.what} [{p.where}] {p.hint}" for p in preflight.problems(site, {host: reading(host, **changes)}))
+    return " | ".join(
+        f"{p.what} [{p.where}] {p.hint}" for p in preflight.problems(site, {host: reading(host, **changes)})
+    )
 
 
 def engines(unit: str) -> Engines:

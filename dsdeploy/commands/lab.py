@@ -46,6 +46,8 @@ def down(path: Path | None, *, engine: str = "", as_json: bool = False) -> int:
         return 0
     for line in restored:
         output.note(f"    kernel setting put back: {line}")
+    if (kept := site.file.parent / ".dsdeploy" / site.site).is_dir():
+        output.note(f"    kept: {kept} (inventories and logs of runs)")
     return 0
 
 

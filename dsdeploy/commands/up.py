@@ -12,9 +12,7 @@ from dsdeploy.site import load
 REFUSED = 1
 
 
-def up(
-    path: Path, *, yes: bool, only: str | None, limit: tuple[str, ...], as_json: bool, verbose: int
-) -> int:
+def up(path: Path, *, yes: bool, only: str | None, limit: tuple[str, ...], as_json: bool, verbose: int) -> int:
     """Load, read, plan, confirm, lock, run, observe. Exit code 0 only if the postconditions were observed."""
     started = monotonic()
     site = load(path)

@@ -19,7 +19,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 NETWORK = "10.90.1."
 MODEL = "deepseek-tiny"
-PROMPT = {"model": MODEL, "messages": [{"role": "user", "content": "Say something."}], "max_tokens": 8, "temperature": 0}
+PROMPT = {
+    "model": MODEL,
+    "messages": [{"role": "user", "content": "Say something."}],
+    "max_tokens": 8,
+    "temperature": 0,
+}
 
 
 @dataclass
@@ -55,8 +60,9 @@ class Lab:
         assert not check or done.returncode == 0, f"{host}$ {command}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    def ask(self, path: str = "/v1/chat/completions", body: dict[str, Any] | None = None, router: str = "gw1"
-            ) -> tuple[int, dict[str, str], bytes]:
+    def ask(
+        self, path: str = "/v1/chat/completions", body: dict[str, Any] | None = None, router: str = "gw1"
+    ) -> tuple[int, dict[str, str], bytes]:
         """A request through a router: status, headers (lower case), body."""
         address = {"gw1": NETWORK + "11", "gw2": NETWORK + "12"}[router]
         data = json.dumps(body).encode() if body is not None else None

@@ -1,0 +1,27 @@
+# The two that matter: `make demo` and `make test`. Both set up what they need.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint molecule down clean
+
+help:  ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup:  ## .venv, and the system packages the lab needs
+	@scripts/setup.sh
+
+demo: setup  ## four machines on this computer, from bare Debian to an answer
+	@scripts/demo.sh
+
+test: setup  ## everything this machine can run; says what was left out and why
+	@scripts/test.sh
+
+lint: setup  ## ruff, mypy --strict, yamllint, ansible-lint
+	@scripts/lint.sh
+
+molecule: setup  ## every role's scenario, on one lab
+	@scripts/molecule.sh
+
+down: setup  ## take the demo's machines away
+	@.venv/bin/dsdeploy lab down --site inventory/lab/site.yml
+
+clean: down  ## and everything else that was made here
+	rm -rf .venv .test-results .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Every role's scenario, one after the other on one lab: converge, idempotence, verify.
+set -uo pipefail
+cd "$(dirname "$0")/../tests"
+export PATH="$PWD/../.venv/bin:$PATH" DSDEPLOY_MOLECULE_KEEP=1
+failed=()
+scenarios=("$@")
+[ "$#" -gt 0 ] || for file in molecule/*/molecule.yml; do scenarios+=("$(basename "$(dirname "$file")")"); done
+for scenario in "${scenarios[@]}"; do
+  echo "-- $scenario"
+  molecule test -s "$scenario" || failed+=("$scenario")
+done
+dsdeploy lab down --site molecule/site.yml || failed+=("lab down")
+[ "${#failed[@]}" -eq 0 ] || { echo "failed: ${failed[*]}"; exit 1; }
