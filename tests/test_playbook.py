@@ -12,15 +12,12 @@ from dsdeploy.errors import HostUnreachable, PlaybookFailed
 from dsdeploy.playbook import Play
 from dsdeploy.runs import Run
 
-INVENTORY = (
-    """
+INVENTORY = f"""
 all:
   hosts:
-    here: {ansible_connection: local, ansible_python_interpreter: %s}
-    dead: {ansible_host: 127.0.0.1, ansible_port: 1, ansible_ssh_common_args: -o BatchMode=yes}
+    here: {{ansible_connection: local, ansible_python_interpreter: {sys.executable}}}
+    dead: {{ansible_host: 127.0.0.1, ansible_port: 1, ansible_ssh_common_args: -o BatchMode=yes}}
 """
-    % sys.executable
-)
 
 
 def test_the_command_is_data() -> None:

@@ -32,7 +32,7 @@ class CallbackModule(CallbackBase):
         super().__init__(*args, **kwargs)
         path = os.environ.get("DSDEPLOY_EVENTS")
         self.disabled = not path
-        self._file = open(path, "a", encoding="utf-8", buffering=1) if path else None
+        self._file = open(path, "a", encoding="utf-8", buffering=1) if path else None  # noqa: SIM115
         self._started = {}
 
     def v2_playbook_on_task_start(self, task, is_conditional):
