@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import threading
 from typing import Any
 
@@ -181,3 +182,22 @@ def test_converge_puts_back_files_that_would_leave_no_engine(router: Any, capsys
     code, answer = do(router, capsys, "converge")
     assert code == 1 and "put back on disk" in answer["failed"]
     assert router.paths.config.read_text() == good
+
+
+def test_requests_in_a_process_of_before_a_reload_are_counted(router: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    link = http.client.HTTPConnection("127.0.0.1", router.port, timeout=60)
+    link.request("POST", "/v1/completions", json.dumps({**COMPLETION, "stream": True, "max_tokens": 1000}))
+    stream = link.getresponse()
+    before = do(router, capsys, "show")[1]
+    router.processes[-1].send_signal(signal.SIGUSR2)
+    router.wait(lambda: do(router, capsys, "show")[1].get("old_workers"))
+    shown = do(router, capsys, "show")[1]
+    assert shown["old_workers"] == [before["pid"]] and sum(one["open"] for one in shown["servers"]) == 1
+    (old,) = [one["name"] for one in shown["servers"] if one["open"]]
+    host = old.rpartition("-")[0]
+    assert do(router, capsys, "switch", "--set", f"{host}=none")[0] == 0
+    assert do(router, capsys, "park", old)[0] == 1
+    assert do(router, capsys, "park", old, "--cut")[1]["cut"] == 1
+    with pytest.raises(http.client.IncompleteRead):
+        stream.read()
+    assert do(router, capsys, "switch", "--set", f"{host}=blue", "--wait", "60")[0] == 0

@@ -67,9 +67,7 @@ def park(paths: Paths, names: Sequence[str], cut: bool) -> dict[str, Any]:
             raise Refused(f"{name} still answers {seen[name]['open']} requests; wait, or --cut")
     busy = [name for name in names if seen[name]["open"]]
     for name in busy:
-        runtime.order(paths.socket, [f"shutdown sessions server {BACKEND}/{name}"])
-        for pid in runtime.old_workers(paths.master):
-            runtime.ask(paths.master, f"@!{pid} shutdown sessions server {BACKEND}/{name}")
+        runtime.cut(paths.socket, paths.master, name)
     moving = [name for name in names if seen[name]["state"] != "maint"]
     if moving:
         runtime.order(paths.socket, [f"set server {BACKEND}/{name} state maint" for name in moving])

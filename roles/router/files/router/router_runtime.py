@@ -44,6 +44,7 @@ def ask(path: Path, command: str) -> str:
             link.settimeout(TIMEOUT_S)
             link.connect(str(path))
             link.sendall(command.encode() + b"\n")
+            link.shutdown(socket.SHUT_WR)  # the master's socket waits for more otherwise
             parts = []
             while part := link.recv(65536):
                 parts.append(part)
@@ -92,18 +93,27 @@ def servers(path: Path) -> dict[str, Server]:
 
 
 def _stats(text: str) -> dict[str, dict[str, str]]:
+    if not text.startswith("# pxname"):  # a process that ended between two questions
+        return {}
     return {row["svname"]: row for row in csv.DictReader(io.StringIO(text.lstrip("# ")))}
 
 
 def old_workers(master: Path) -> dict[int, dict[str, int]]:
-    """Processes of before a reload that still answer requests: pid -> open requests by server."""
-    try:
-        text = ask(master, "show proc")
-    except Refused:
-        return {}
-    old = text.partition("# old workers")[2].partition("# programs")[0]
+    """Processes of before a reload that still answer requests: pid -> open requests by server. Refused if the
+    master does not say: not knowing is not zero."""
+    old = ask(master, "show proc").partition("# old workers")[2].partition("# programs")[0]
     pids = [int(pid) for pid in re.findall(r"^(\d+)\s+worker", old, re.MULTILINE)]
     return {pid: _open(_stats(ask(master, f"@!{pid} show stat {BACKEND} 4 -1"))) for pid in pids}
+
+
+def cut(path: Path, master: Path, name: str) -> None:
+    """Ends the requests that a server is answering, in this process and in those of before a reload: these know
+    no servers any more, so their sessions are ended one by one."""
+    order(path, [f"shutdown sessions server {BACKEND}/{name}"])
+    for pid in old_workers(master):
+        sessions = ask(master, f"@!{pid} show sess").splitlines()
+        for session in (line.split(":")[0] for line in sessions if f" srv={name} " in line):
+            ask(master, f"@!{pid} shutdown session {session}")
 
 
 def _open(stats: dict[str, dict[str, str]]) -> dict[str, int]:
