@@ -64,16 +64,18 @@ class Lab:
         self, path: str = "/v1/chat/completions", body: dict[str, Any] | None = None, router: str = "gw1"
     ) -> tuple[int, dict[str, str], bytes]:
         """A request through a router: status, headers (lower case), body."""
-        address = {"gw1": NETWORK + "11", "gw2": NETWORK + "12"}[router]
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(
-            f"http://{address}:8000{path}", data=data, headers={"Content-Type": "application/json"}
+            f"http://{self.address(router)}:8000{path}", data=data, headers={"Content-Type": "application/json"}
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, {k.lower(): v for k, v in error.headers.items()}, error.read()
+
+    def address(self, router: str) -> str:
+        return {"gw1": NETWORK + "11", "gw2": NETWORK + "12"}[router]
 
     def edit(self, old: str, new: str) -> None:
         text = self.site.read_text()
