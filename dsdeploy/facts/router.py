@@ -29,6 +29,7 @@ class RouterServer:
     address: str
     sessions: int
     check: str  # the last check: L7OK, L4CON, …
+    drained: bool = False  # set to drain; `status` says so only while its checks pass
 
     @property
     def host(self) -> str:
@@ -41,7 +42,7 @@ class RouterServer:
     @property
     def in_rotation(self) -> bool:
         """New requests are meant to go there; whether they can is `status`."""
-        return not self.status.startswith(("MAINT", "DRAIN"))
+        return not self.drained and not self.status.startswith(("MAINT", "DRAIN"))
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,15 @@ class RouterStateFact(Fact[RouterState]):
 # to know that the router answers, so none of them is a condition.
 _PERL = (
     "use Socket; socket(S, AF_UNIX, SOCK_STREAM, 0) && connect(S, sockaddr_un($ARGV[0])) or exit 1;"
-    ' syswrite S, "show stat\\n"; print while <S>'
+    ' syswrite S, "show stat;show servers state\\n"; print while <S>'
 )
 _PYTHON = (
     "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
-    " s.sendall(b'show stat\\n'); [sys.stdout.write(line) for line in s.makefile()]"
+    " s.sendall(b'show stat;show servers state\\n'); [sys.stdout.write(line) for line in s.makefile()]"
 )
 _STAT = f"""
 if [ -S {SOCKET} ]; then
-  if command -v socat >/dev/null; then echo 'show stat' | timeout 3 socat -t 3 - UNIX-CONNECT:{SOCKET}
+  if command -v socat >/dev/null; then echo 'show stat;show servers state' | timeout 3 socat -t 3 - UNIX-CONNECT:{SOCKET}
   elif command -v perl >/dev/null; then timeout 3 perl -e {shlex.quote(_PERL)} {SOCKET}
   else timeout 3 python3 -c {shlex.quote(_PYTHON)} {SOCKET}; fi
 fi
@@ -154,6 +155,7 @@ def _why(lines: list[str]) -> str:
 def _servers(lines: list[str]) -> list[RouterServer]:
     """`show stat`: CSV with a `# pxname,svname,…` header; rows of frontends and backends are left out."""
     text = [line.removeprefix("# ") for line in lines if "," in line]
+    drained = _drained(lines)
     found = []
     for row in csv.DictReader(text, restval=""):
         name = row.get("svname") or ""
@@ -167,6 +169,16 @@ def _servers(lines: list[str]) -> list[RouterServer]:
                     address=row["addr"],
                     sessions=number(row.get("scur") or "") or 0,
                     check=(row.get("check_status") or "").removeprefix("* "),
+                    drained=name in drained,
                 )
             )
     return found
+
+
+def _drained(lines: list[str]) -> set[str]:
+    """`show servers state`: be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state …
+
+    The admin state is a bit set; 0x08 and 0x10 are the two ways to drain (HAProxy management guide, 9.3).
+    """
+    rows = [line.split() for line in lines if "," not in line]
+    return {row[3] for row in rows if len(row) > 6 and (number(row[6]) or 0) & 0x18}

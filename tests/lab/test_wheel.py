@@ -53,15 +53,13 @@ def test_the_wheel_brings_playbooks_roles_and_templates(installed: Path) -> None
     assert installed in data.parents
     for part in ("playbooks/ansible.cfg", "roles/engine/meta/argument_specs.yml", "templates/site.yml.j2"):
         assert (data / part).is_file()
-    version = subprocess.run(
-        [python, "-m", "ansible", "--version"], cwd=installed, capture_output=True, text=True, check=True
-    )
-    assert OLDEST in version.stdout
+    code = "from importlib.metadata import version; print(version('ansible-core'))"
+    assert subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == OLDEST
 
 
 def test_init_and_check_need_no_checkout(installed: Path) -> None:
     dsdeploy(installed, "init", "other.yml")
-    assert "other.yml" in dsdeploy(installed, "check", "other.yml", code=4).stderr
+    assert "error: gw1" in dsdeploy(installed, "check", "other.yml", code=4).stderr
 
 
 @pytest.fixture
