@@ -37,13 +37,17 @@ class Converge:
         """Hosts with this role, within the limit."""
         return tuple(name for name in self.site.with_role(role) if not self.limit or name in self.limit)
 
-    def play(self, name: str, limit: Sequence[str], decisions: Decisions | None = None, folder: str = "") -> Outcome:
-        """Run one playbook on these hosts; raises as playbook.run does."""
+    def play(
+        self, name: str, limit: Sequence[str] | None, decisions: Decisions | None = None, folder: str = ""
+    ) -> Outcome:
+        """Run one playbook on these hosts, None for all it is for; raises as playbook.run does."""
+        if limit is not None and not limit:
+            return Outcome()
         self.lock.check()
         where = self.record.folder / folder
         where.mkdir(exist_ok=True, mode=0o700)
         path = inventory.write(self.site, where, decisions or self.decisions)
-        play = Play(name, path, tuple(limit), max(0, self.verbosity - 1))
+        play = Play(name, path, tuple(limit or ()), max(0, self.verbosity - 1))
         return playbook.run(play, self.record, self.control, self._show)
 
     @contextmanager
@@ -69,7 +73,7 @@ def prepare(job: Converge) -> None:
     """Hosts, and at the same time the weights: neither needs the other."""
     engines = job.targets("engine")
     with job.step("prepare hosts, pull and verify weights"):
-        plays = [partial(job.play, "prep", job.limit)]
+        plays = [partial(job.play, "prep", job.limit or None)]
         if engines:
             plays.append(partial(job.play, "weights", engines))
         with progress.weights(job.site, engines, job.say):
@@ -78,7 +82,7 @@ def prepare(job: Converge) -> None:
 
 def prep(job: Converge) -> None:
     with job.step("prepare hosts"):
-        job.done(job.play("prep", job.limit))
+        job.done(job.play("prep", job.limit or None))
 
 
 def weights(job: Converge) -> None:
@@ -88,6 +92,8 @@ def weights(job: Converge) -> None:
 
 def build(job: Converge) -> None:
     """Runtime and build, both named after what they are made of, so an existing one is left alone."""
+    if not job.targets("engine") and not job.targets("router"):
+        return
     with job.step("decide the release"):
         readings = hosts.read(job.site, Engines, Os, Weights, names=job.site.with_role("engine"))
         job.decisions = decide.decisions(job.site, readings, job.targets("engine"))
@@ -106,6 +112,8 @@ def ensemble(job: Converge) -> None:
 
 def engine(job: Converge) -> None:
     """Start the release in its colour on every engine host and wait for a real completion."""
+    if not job.targets("engine"):
+        return
     _decide_if_skipped(job)
     with job.step(f"start release {job.decisions.release}"):
         job.done(job.play("engine", job.targets("engine")))
@@ -113,8 +121,10 @@ def engine(job: Converge) -> None:
 
 def router(job: Converge) -> None:
     """Point the routers at the release; afterwards the colour it replaced is drained and stopped."""
-    _decide_if_skipped(job)
     routers = job.targets("router")
+    if not routers:
+        return
+    _decide_if_skipped(job)
     with job.step(f"route to release {job.decisions.release}"):
         active = replace(job.decisions, active=job.decisions.colours)
         job.decisions = active

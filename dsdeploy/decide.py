@@ -55,6 +55,9 @@ def _digests(site: Site, readings: Mapping[str, Reading], targets: Iterable[str]
     if bad:
         raise PreflightError(bad)
     digests = {host: digest for host, digest in stamped.items() if digest}
+    if not digests:
+        raise PreflightError([Problem(f"no host has verified weights of {name} yet", f"site {site.site}",
+                                      "dsdeploy up SITE, without --limit")])  # fmt: skip
     if len(set(digests.values())) != 1:
         shown = ", ".join(f"{host}: {digest[:19]}…" for host, digest in digests.items())
         raise PreflightError([Problem(f"the hosts verified different weights as {name}: {shown}", site.model.source,

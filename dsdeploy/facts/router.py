@@ -104,9 +104,10 @@ _PYTHON = (
     "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
     " s.sendall(b'show stat;show servers state\\n'); [sys.stdout.write(line) for line in s.makefile()]"
 )
+_ASK = "show stat;show servers state"
 _STAT = f"""
 if [ -S {SOCKET} ]; then
-  if command -v socat >/dev/null; then echo 'show stat;show servers state' | timeout 3 socat -t 3 - UNIX-CONNECT:{SOCKET}
+  if command -v socat >/dev/null; then echo '{_ASK}' | timeout 3 socat -t 3 - UNIX-CONNECT:{SOCKET}
   elif command -v perl >/dev/null; then timeout 3 perl -e {shlex.quote(_PERL)} {SOCKET}
   else timeout 3 python3 -c {shlex.quote(_PYTHON)} {SOCKET}; fi
 fi

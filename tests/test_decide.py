@@ -1,0 +1,80 @@
+"""From readings to decisions: pure but for the wheels, which are stood in for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dsdeploy import decide, wheelhouse
+from dsdeploy.errors import PreflightError
+from dsdeploy.facts import Engines, EngineState, Os, Stamp, Weights
+from dsdeploy.hosts import Reading
+from dsdeploy.site import Site
+
+OS = Os("debian", "12", "debian", "x86_64", "6.1", "2.36", "3.11.2", 2)
+
+
+def reading(host: str, digest: str = "sha256:aa", system: Os = OS, engines: Engines | None = None) -> Reading:
+    stamp = Stamp("deepseek-tiny", "v1", digest, 10, "x", 10, None, None)
+    values = {Weights: Weights({"deepseek-tiny/v1": stamp}), Os: system, Engines: engines or Engines()}
+    return Reading(host, True, values=values)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """What wheels were asked for."""
+    calls: list[tuple[str, ...]] = []
+
+    def ensure(pins: Path, python: str, arch: str, glibc: str, given: Path | None) -> Path:
+        calls.append((python, arch, glibc))
+        return Path("/wheels")
+
+    monkeypatch.setattr(wheelhouse, "ensure", ensure)
+    return calls
+
+
+def test_the_same_weights_on_all_hosts_make_one_release(lab_site: Site, asked: list[tuple[str, ...]]) -> None:
+    readings = {host: reading(host) for host in ("gpu1", "gpu2")}
+    made = decide.decisions(lab_site, readings, ("gpu1", "gpu2"))
+    assert made.release == decide.expected_release(lab_site, readings)
+    assert made.release.startswith("v1-") and made.colours == {"gpu1": "blue", "gpu2": "blue"}
+    assert asked == [("3.11", "x86_64", "2.36")]
+
+
+def test_wheels_fit_the_oldest_c_library(lab_site: Site, asked: list[tuple[str, ...]]) -> None:
+    older = Os("debian", "11", "debian", "x86_64", "5.10", "2.9", "3.11.9", 2)
+    decide.decisions(lab_site, {"gpu1": reading("gpu1"), "gpu2": reading("gpu2", system=older)}, ("gpu1",))
+    assert asked == [("3.11", "x86_64", "2.9")]
+
+
+def test_different_pythons_are_refused_by_name(lab_site: Site, asked: list[tuple[str, ...]]) -> None:
+    newer = Os("ubuntu", "24.04", "debian", "x86_64", "6.8", "2.39", "3.12.3", 2)
+    readings = {"gpu1": reading("gpu1"), "gpu2": reading("gpu2", system=newer)}
+    with pytest.raises(PreflightError, match=r"Python 3.11 on x86_64, Python 3.12 on x86_64"):
+        decide.decisions(lab_site, readings, ("gpu1", "gpu2"))
+
+
+def test_different_weights_under_one_version_are_refused(lab_site: Site, asked: list[tuple[str, ...]]) -> None:
+    readings = {"gpu1": reading("gpu1", "sha256:aa"), "gpu2": reading("gpu2", "sha256:bb")}
+    with pytest.raises(PreflightError, match="different weights"):
+        decide.decisions(lab_site, readings, ("gpu1", "gpu2"))
+    assert decide.expected_release(lab_site, readings) is None
+
+
+def test_a_target_without_weights_is_named(lab_site: Site, asked: list[tuple[str, ...]]) -> None:
+    readings = {"gpu1": reading("gpu1"), "gpu2": reading("gpu2", "")}
+    with pytest.raises(PreflightError) as refused:
+        decide.decisions(lab_site, readings, ("gpu1", "gpu2"))
+    assert [problem.where for problem in refused.value.problems] == ["host gpu2"]
+    with pytest.raises(PreflightError, match="no host has verified weights"):
+        decide.decisions(lab_site, {"gpu1": reading("gpu1", "")}, ())
+
+
+def test_the_other_colour_keeps_its_release_for_the_routers_header(
+    lab_site: Site, asked: list[tuple[str, ...]]
+) -> None:
+    old = Engines(blue=EngineState("blue", "v0-old", "v0-old", "active", 8101, "ok"))
+    readings = {"gpu1": reading("gpu1", engines=old), "gpu2": reading("gpu2")}
+    made = decide.decisions(lab_site, readings, ("gpu1", "gpu2"))
+    assert made.colours["gpu1"] == "green" and made.releases["gpu1"] == {"blue": "v0-old"}
