@@ -49,6 +49,12 @@ class Lab:
     def up(self, *words: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         return self.run("up", str(self.site), "--yes", *words, code=code)
 
+    def serving(self) -> str:
+        """The release that serves; `up` runs first if the site is not healthy yet."""
+        if self.run("status", str(self.site), code=None).returncode != 0:
+            self.up()
+        return str(self.status()["release"])
+
     def status(self, code: int | None = 0) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(self.run("status", str(self.site), "--json", code=code).stdout)
         return answer

@@ -19,8 +19,7 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture(scope="module")
 def serving(lab: Lab) -> str:
-    lab.up()
-    return str(lab.status()["release"])
+    return lab.serving()
 
 
 def podman(lab: Lab, *words: str) -> str:

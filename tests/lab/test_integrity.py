@@ -18,8 +18,7 @@ SHARD = "model-00002-of-000003.safetensors"
 @pytest.fixture(scope="module")
 def serving(lab: Lab) -> str:
     """The release that serves before anything is damaged."""
-    lab.up()
-    return str(lab.status()["release"])
+    return lab.serving()
 
 
 def flip(path: Path) -> tuple[str, str]:
