@@ -1,25 +1,46 @@
 #!/usr/bin/python
-"""Role module: many folders with owner, group and mode in one round trip; a folder never replaces something else."""
+"""Role module: accounts, folders and files in one round trip, in that order."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: layout
-short_description: Ensure folders exist with owner, group and mode
+short_description: Ensure accounts, folders and files
 description:
-  - One call for a whole tree, parents first. What is in a folder is never touched.
-  - A symbolic link or a file in a folder's place is refused.
+  - One call for everything a role stands on. Accounts come first, then folders, then files, each in the order given.
+  - A folder that is there keeps what is in it; a symbolic link or a file in a folder's place is refused.
+  - A file is replaced whole or not at all; content, owner and mode become so together.
 options:
-  folders:
-    description: Folders, in the order in which they are made.
+  accounts:
+    description: System users without a login, each with a group of the same name. A new one has no password.
     type: list
     elements: dict
-    required: true
+    default: []
+    suboptions:
+      name: {description: Name of user and group., type: str, required: true}
+      comment: {description: What it is for., type: str, required: true}
+      home: {description: Home as recorded; it is not made., type: path, required: true}
+  folders:
+    description: Folders, parents first.
+    type: list
+    elements: dict
+    default: []
     suboptions:
       path: {description: Absolute path., type: path, required: true}
       owner: {description: Name of the owner., type: str, default: root}
       group: {description: Name of the group., type: str, default: root}
       mode: {description: Octal mode in quotes., type: str, default: "0755"}
+  files:
+    description: Files, in folders that are there by then.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {description: Absolute path., type: path, required: true}
+      content: {description: The whole content., type: str, required: true}
+      owner: {description: Name of the owner., type: str, default: root}
+      group: {description: Name of the group., type: str, default: root}
+      mode: {description: Octal mode in quotes., type: str, default: "0644"}
 author: [dsdeploy]
 attributes:
   check_mode: {support: full}
@@ -28,87 +49,78 @@ attributes:
 
 EXAMPLES = r"""
 - name: Ensure the layout
-  layout: {folders: [{path: /srv/dsdeploy}, {path: /var/lib/dsdeploy/tmp, mode: "0700"}]}
+  layout:
+    accounts: [{name: x, comment: X, home: /var/lib/x}]
+    folders: [{path: /etc/x}, {path: /var/lib/x, owner: x, group: x, mode: "0700"}]
+    files: [{path: /etc/x/x.conf, content: "a = b\n"}]
 """
 
 RETURN = r"""
-made: {description: Folders that were made or corrected., returned: always, type: list, elements: str}
+made: {description: Users and paths that were made or corrected., returned: always, type: list, elements: str}
 """
 
-import grp  # noqa: E402
-import os  # noqa: E402
-import pwd  # noqa: E402
-import stat  # noqa: E402
-from typing import Dict, Optional  # noqa: E402
+from typing import Any, Dict, List  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.dsdeploy_accounts import current as current_account  # noqa: E402
+from ansible.module_utils.dsdeploy_accounts import steps  # noqa: E402
+from ansible.module_utils.dsdeploy_accounts import wanted as wanted_account  # noqa: E402
+from ansible.module_utils.dsdeploy_places import Refused, current, settle, wanted  # noqa: E402
 
 
-class Refused(Exception):
-    """Something other than a folder is in a folder's place, or its owner does not exist."""
+def change(subject: str, before: Any, after: Any) -> Dict[str, Any]:
+    """One entry of the diff, named after the user or the path."""
+    shown = "absent\n" if before is None else before
+    return {"before_header": subject, "after_header": subject, "before": shown, "after": after}
 
 
-def wanted(folder: Dict[str, str], check: bool) -> str:
-    """``0755 root:root`` for one entry. Raises Refused for an unknown account (in check mode it may yet be made)."""
-    try:
-        pwd.getpwnam(folder["owner"])
-        grp.getgrnam(folder["group"])
-    except KeyError as error:
-        if not check:
-            raise Refused("%s: no such account: %s" % (folder["path"], error)) from error
-    return "%04o %s:%s" % (int(folder["mode"], 8), folder["owner"], folder["group"])
+def ensure_account(module: AnsibleModule, account: Dict[str, str]) -> List[Dict[str, Any]]:
+    """Run what the account needs; the change that was made, or would be."""
+    needed = steps(account)
+    if not needed:
+        return []
+    made = change(account["name"], current_account(account["name"]), wanted_account(account))
+    for command in [] if module.check_mode else needed:
+        code, _, error = module.run_command([module.get_bin_path(command[0], required=True), *command[1:]])
+        if code != 0:
+            module.fail_json(msg="%s: %s" % (" ".join(command), error.strip() or "exit code %d" % code))
+    return [made]
 
 
-def _account(find: object, number: int) -> str:
-    try:
-        return find(number)[0]  # type: ignore[operator, no-any-return]
-    except KeyError:
-        return str(number)
-
-
-def current(path: str) -> Optional[str]:
-    """``0755 root:root`` as it is, None when absent. Raises Refused when it is no folder."""
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        return None
-    if not stat.S_ISDIR(found.st_mode):
-        kind = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "a file"
-        raise Refused("%s is %s, not a folder; move it away and run again" % (path, kind))
-    owner, group = _account(pwd.getpwuid, found.st_uid), _account(grp.getgrgid, found.st_gid)
-    return "%04o %s:%s" % (stat.S_IMODE(found.st_mode), owner, group)
-
-
-def settle(folder: Dict[str, str]) -> None:
-    """Make the folder, or correct its owner and mode. Raises OSError."""
-    path = folder["path"]
-    if not os.path.isdir(path):
-        os.makedirs(path, 0o755)
-    os.chown(path, pwd.getpwnam(folder["owner"]).pw_uid, grp.getgrnam(folder["group"]).gr_gid)
-    os.chmod(path, int(folder["mode"], 8))
+def ensure_place(module: AnsibleModule, entry: Dict[str, str]) -> List[Dict[str, Any]]:
+    """Make or correct one folder or file; the change that was made, or would be. Raises Refused and OSError."""
+    was, to_be = current(entry), wanted(entry, module.check_mode)
+    if was == to_be:
+        return []
+    if not module.check_mode:
+        settle(entry)
+        module.set_default_selinux_context(entry["path"], False)
+    return [change(entry["path"], was, to_be)]
 
 
 def main() -> None:
-    entry = {
-        "path": {"type": "path", "required": True},
-        "owner": {"type": "str", "default": "root"},
-        "group": {"type": "str", "default": "root"},
-        "mode": {"type": "str", "default": "0755"},
-    }
-    folders = {"type": "list", "elements": "dict", "required": True, "options": entry}
-    module = AnsibleModule(argument_spec={"folders": folders}, supports_check_mode=True)
-    before, after = {}, {}
+    text, path = {"type": "str", "required": True}, {"type": "path", "required": True}
+    root, listed = {"type": "str", "default": "root"}, {"type": "list", "elements": "dict", "default": []}
+    owned = {"path": path, "owner": root, "group": root}
+    folder, file = {"type": "str", "default": "0755"}, {"type": "str", "default": "0644"}
+    module = AnsibleModule(
+        argument_spec={
+            "accounts": {**listed, "options": {"name": text, "comment": text, "home": path}},
+            "folders": {**listed, "options": {**owned, "mode": folder}},
+            "files": {**listed, "options": {**owned, "mode": file, "content": text}},
+        },
+        supports_check_mode=True,
+    )
+    changes = []
     try:
-        for folder in module.params["folders"]:
-            was, to_be = current(folder["path"]), wanted(folder, module.check_mode)
-            if was == to_be:
-                continue
-            before[folder["path"]], after[folder["path"]] = was or "absent", to_be
-            if not module.check_mode:
-                settle(folder)
+        for account in module.params["accounts"]:
+            changes += ensure_account(module, account)
+        for entry in module.params["folders"] + module.params["files"]:
+            changes += ensure_place(module, entry)
     except (Refused, OSError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=bool(after), made=sorted(after), diff={"before": before, "after": after})
+    made = [entry["after_header"] for entry in changes]
+    module.exit_json(changed=bool(changes), made=made, **({"diff": changes} if module._diff else {}))
 
 
 if __name__ == "__main__":
