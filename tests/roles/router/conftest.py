@@ -43,6 +43,12 @@ def program() -> SimpleNamespace:
 
 
 @pytest.fixture(scope="session")
+def watch() -> ModuleType:
+    """The program that tells keepalived whether HAProxy is alive."""
+    return _load(PROGRAM.parent / "vip" / "router_watch.py")
+
+
+@pytest.fixture(scope="session")
 def haproxy() -> str:
     found = shutil.which("haproxy", path="/usr/sbin:/usr/bin:/usr/local/sbin")
     if found is None:

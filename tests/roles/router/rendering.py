@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ def variables(**changes: Any) -> dict[str, Any]:
     return {"ansible_managed": "Ansible managed", **next(parts), **next(parts), **given, **changes}
 
 
-def render(template: str, **changes: Any) -> str:
-    """One template's text; `changes` replace variables."""
+def environment() -> jinja2.Environment:
+    """Jinja as Ansible sets it up, with those of its filters that the role uses."""
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ROLE / "templates"), undefined=jinja2.StrictUndefined,
         trim_blocks=True, keep_trailing_newline=True,
@@ -44,4 +45,20 @@ def render(template: str, **changes: Any) -> str:
         "comment": lambda text: f"#\n# {text}\n#",
         "hash": lambda text, kind: hashlib.new(kind, text.encode()).hexdigest(),
     }
-    return env.get_template(template).render(variables(**changes))
+    return env
+
+
+def render(template: str, **changes: Any) -> str:
+    """One template's text; `changes` replace variables."""
+    return environment().get_template(template).render(variables(**changes))
+
+
+def evaluate(name: str, **changes: Any) -> str:
+    """One of the role's constants; those it is made of are evaluated first, as Ansible does."""
+    given = variables(**changes)
+    while "{{" in (text := str(given[name])):
+        inner = [other for other in re.findall(r"__router_\w+", text) if "{{" in str(given[other])]
+        for other in inner:
+            given[other] = evaluate(other, **changes)
+        given[name] = environment().from_string(text).render(given)
+    return text.strip()

@@ -62,3 +62,31 @@ def test_an_engine_without_a_release_has_no_line_in_the_map(rendering: ModuleTyp
     del engines[3]["release"]
     lines = rendering.render("releases.map.j2", router_engines=engines).splitlines()
     assert lines[-3:] == ["#", "gpu1-blue r-blue", "gpu2-blue r-blue"]
+
+
+KEEPALIVED = {"router_vip": "10.0.0.100", "__router_vrid": 100, "__router_host": {"interface": "eth7"}}
+
+
+def words(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def test_adverts_go_to_the_peers_alone(rendering: ModuleType) -> None:
+    peers = ["10.0.0.2", "10.0.0.3"]
+    told = words(rendering.render("keepalived.conf.j2", router_peers=peers, router_address="10.0.0.1", **KEEPALIVED))
+    start = told.index("unicast_peer {")
+    assert told[start + 1 : start + 4] == [f"{peer} min_ttl 255 max_ttl 255" for peer in peers] + ["}"]
+    assert {"unicast_src_ip 10.0.0.1", "check_unicast_src", "interface eth7", "10.0.0.100/32"} < set(told)
+
+
+def test_a_single_router_has_nobody_to_tell(rendering: ModuleType) -> None:
+    told = words(rendering.render("keepalived.conf.j2", **KEEPALIVED))
+    assert [line for line in told if "unicast" in line] == [] and "nopreempt" in told
+
+
+@pytest.mark.parametrize(
+    ("vip", "number"),
+    [("10.0.0.1", 1), ("10.0.0.255", 255), ("10.0.1.0", 255), ("fd00::1", 1), ("fd00::100", 255), ("fd00::1ff", 255)],
+)
+def test_the_routers_number_is_the_last_byte_of_the_address(rendering: ModuleType, vip: str, number: int) -> None:
+    assert rendering.evaluate("__router_vrid", router_vip=vip) == str(number)
