@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from checkpoint import md5sums, shard
 from dsdeploy_weights import room, survey
+from dsdeploy_weights.address import from_address
 from dsdeploy_weights.errors import Refused
 from dsdeploy_weights.layout import Layout
 from dsdeploy_weights.limits import Limits
 from dsdeploy_weights.pull import Pull
-from dsdeploy_weights.source import DirectorySource, from_address
+from dsdeploy_weights.source import DirectorySource
 from hostile_server import HostileServer, cuts_after, flips_a_byte, status
 
 ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"

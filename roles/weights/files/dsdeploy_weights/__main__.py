@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import build, job
+from .address import from_address
 from .errors import Refused
 from .files import read_json
 from .layout import BUILDS, STATE, WEIGHTS, Layout
 from .limits import Limits
 from .pull import Pull
-from .source import from_address
 from .verify import Verify
 
 

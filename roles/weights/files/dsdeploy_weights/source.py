@@ -102,17 +102,6 @@ class DirectorySource(Source):
         return Refused(f"{path} in the source cannot be read: {error.strerror}", f"{self.shown}/{path}", hint)
 
 
-def from_address(address: str, timeout_s: float) -> Source:
-    """The source behind an http(s) URL or an absolute path."""
-    if address.startswith("/") and "\0" not in address:
-        return DirectorySource(Path(address))
-    if address.startswith(("http://", "https://")):
-        from .web import HttpSource  # a local source needs no network code
-
-        return HttpSource(address, timeout_s)
-    raise Refused(f"{address!a} is neither an http(s) URL nor an absolute path")
-
-
 def manifests(source: Source, read: Callable[[str], bytes]) -> "dict[str, bytes]":
     """The manifests the source has, name to bytes; ``read`` fetches one and raises Absent."""
     found = {}
