@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pyinfra.api import FactBase
@@ -29,9 +30,9 @@ class Fact(FactBase[T], Generic[T]):
         """The command's arguments on this host of the site; None where the fact has no meaning."""
         return {}
 
+    @abstractmethod
     def process(self, output: list[str]) -> T:
         """The value, from the lines the command printed: none, cut short and hostile ones too."""
-        raise NotImplementedError
 
 
 def reader(value: type[T]) -> Fact[T]:
