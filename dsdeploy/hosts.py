@@ -174,17 +174,19 @@ class _Said:
 
 
 def _run(client: Any, command: str, timeout: float) -> _Said:
-    """What a command prints, cut at a size and at a time.
+    """What a command prints, cut at a size and at a time; pyinfra's own reader has no bound, and loses it all then."""
+    from paramiko import SSHException
 
-    Not pyinfra's reader: that one keeps whatever comes, however much, and loses it all at a timeout.
-    """
     channel = client.get_transport().open_session(timeout=timeout)
     sent, first = time.time(), 0.0
     limit = time.monotonic() + min(_SILENCE, timeout)
     channel.settimeout(timeout)
-    channel.exec_command(command)
-    output = bytearray()
-    ended = f"it printed more than {_MOST_BYTES >> 20} MiB"
+    try:
+        channel.exec_command(command)
+    except SSHException:  # a shell that refuses may close before it said yes; its words tell why
+        if not channel.closed:
+            raise
+    output, ended = bytearray(), f"it printed more than {_MOST_BYTES >> 20} MiB"
     while len(output) < _MOST_BYTES:
         channel.settimeout(max(limit - time.monotonic(), 0.01))
         try:
