@@ -124,3 +124,15 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     if not os.environ.get("DSDEPLOY_KEEP_LAB"):
         made.run("lab", "down", "--site", str(made.site))
         shutil.rmtree(folder, ignore_errors=True)
+
+
+ORDER = ("test_up", "test_integrity", "test_faults", "test_molecule", "test_wheel")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bare machines first, faults when something serves; all the others of this folder before them."""
+    here = Path(__file__).parent
+    lab = [item for item in items if item.path.parent == here]
+    lab.sort(key=lambda item: ORDER.index(item.path.stem) if item.path.stem in ORDER else -1)
+    others = [item for item in items if item.path.parent != here]
+    items[:] = others + lab
