@@ -8,7 +8,10 @@ scenarios=("$@")
 [ "$#" -gt 0 ] || for file in molecule/*/molecule.yml; do scenarios+=("$(basename "$(dirname "$file")")"); done
 for scenario in "${scenarios[@]}"; do
   echo "-- $scenario"
-  molecule test -s "$scenario" || failed+=("$scenario")
+  # molecule remembers what it created by the folder's name alone: a memory of its own for each run
+  memory=$(mktemp -d)
+  MOLECULE_EPHEMERAL_DIRECTORY=$memory molecule test -s "$scenario" || failed+=("$scenario")
+  rm -rf "$memory"
 done
 dsdeploy lab down --site molecule/site.yml || failed+=("lab down")
 [ "${#failed[@]}" -eq 0 ] || { echo "failed: ${failed[*]}"; exit 1; }

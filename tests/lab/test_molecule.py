@@ -30,7 +30,11 @@ def environment() -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_the_role_converges_stays_and_does_what_it_says(scenario: str, environment: dict[str, str]) -> None:
+def test_the_role_converges_stays_and_does_what_it_says(
+    scenario: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    # molecule remembers what it created by the folder's name alone: another checkout's memory is not ours
+    environment = environment | {"MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path)}
     argv = [str(BIN / "molecule"), "test", "--scenario-name", scenario]
     done = subprocess.run(
         argv, cwd=ROOT / "tests", env=environment, capture_output=True, text=True, timeout=1500, check=False
