@@ -35,10 +35,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def bare() -> dict[str, str]:
+    """The caller's environment, without what would let a checkout in."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+
+
 def dsdeploy(folder: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
     argv = [str(folder / "venv/bin/dsdeploy"), *words]
-    done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(argv, cwd=folder, env=bare(), capture_output=True, text=True, timeout=900, check=False)
     shown = f"$ dsdeploy {' '.join(words)}\nexit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
     assert done.returncode == code and "Traceback" not in done.stderr, shown
     return done
@@ -47,9 +51,9 @@ def dsdeploy(folder: Path, *words: str, code: int = 0) -> subprocess.CompletedPr
 def test_the_wheel_brings_playbooks_roles_and_templates(installed: Path) -> None:
     code = "from dsdeploy import paths; print(paths.DATA)"
     python = installed / "venv/bin/python"
-    data = Path(
-        subprocess.run([python, "-c", code], cwd=installed, capture_output=True, text=True, check=True).stdout.strip()
-    )
+    asked = [python, "-c", code]
+    shown = subprocess.run(asked, cwd=installed, env=bare(), capture_output=True, text=True, check=True).stdout
+    data = Path(shown.strip())
     assert installed in data.parents
     for part in ("playbooks/ansible.cfg", "roles/engine/meta/argument_specs.yml", "templates/site.yml.j2"):
         assert (data / part).is_file()
