@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from dsdeploy import __version__
 from dsdeploy.cli_lab import lab
+from dsdeploy.cli_options import DOWNTIME, JSON, LIMIT, SITE, VERBOSE, YES, asked, names
+from dsdeploy.cli_rollout import abort, history, lock, resume, rollback, upgrade
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-SITE = click.argument("site", type=click.Path(path_type=Path), default="site.yml")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON on stdout.")
-LIMIT = click.option("--limit", metavar="HOST[,HOST…]", default="", help="Only these hosts of the site.")
-VERBOSE = click.option("-v", "--verbose", count=True, help="Show each changed task; twice: pass -v on to Ansible.")
-YES = click.option("--yes", is_flag=True, help="Do not ask before changing hosts.")
 STAGES = ("prep", "weights", "build", "ensemble", "engine", "router")
-
-
-def names(limit: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in limit.split(",") if name.strip())
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -34,6 +25,8 @@ def cli() -> None:
     dsdeploy lab up               machines to try it on, on this computer
     dsdeploy up site.yml          make the site so
     dsdeploy status site.yml      is it so?
+    dsdeploy upgrade site.yml     replace the release that serves, without a failed request
+    dsdeploy rollback site.yml    return to the one before
 
     \b
     exit codes: 0 done · 1 refused or failed · 2 usage or site file · 3 a bug · 4 hosts unreachable
@@ -100,7 +93,8 @@ def check(site: Path, as_json: bool, limit: str) -> int:
 @SITE
 @JSON
 @LIMIT
-def plan(site: Path, as_json: bool, limit: str) -> int:
+@DOWNTIME
+def plan(site: Path, as_json: bool, limit: str, allow_downtime: bool) -> int:
     """Show what `up` would do on each host, and why. Changes nothing.
 
     \b
@@ -108,7 +102,7 @@ def plan(site: Path, as_json: bool, limit: str) -> int:
     """
     from dsdeploy.commands.plan import plan as run
 
-    return run(site, as_json=as_json, limit=names(limit))
+    return run(site, as_json=as_json, limit=names(limit), allow_downtime=allow_downtime)
 
 
 @cli.command()
@@ -117,10 +111,13 @@ def plan(site: Path, as_json: bool, limit: str) -> int:
 @click.option("--check", "dry", is_flag=True, help="The same as `plan`: show, touch nothing.")
 @click.option("--only", type=click.Choice(STAGES), help="Run one stage only.")
 @LIMIT
+@DOWNTIME
 @JSON
 @VERBOSE
-def up(site: Path, yes: bool, dry: bool, only: str | None, limit: str, as_json: bool, verbose: int) -> int:
+def up(site: Path, dry: bool, only: str | None, limit: str, **how: Any) -> int:
     """Bring the whole site to what the site file says, and prove it.
+
+    Where another release serves, it is replaced as `upgrade` does it.
 
     \b
     Example:  dsdeploy up site.yml
@@ -130,8 +127,8 @@ def up(site: Path, yes: bool, dry: bool, only: str | None, limit: str, as_json: 
     from dsdeploy.commands.up import up as run
 
     if dry:
-        return show(site, as_json=as_json, limit=names(limit))
-    return run(site, yes=yes, only=only, limit=names(limit), as_json=as_json, verbose=verbose)
+        return show(site, as_json=how["as_json"], limit=names(limit), allow_downtime=how["allow_downtime"])
+    return run(site, asked(how), only=only, limit=names(limit))
 
 
 @cli.command()
@@ -167,3 +164,6 @@ def verify(site: Path, as_json: bool, limit: str, deep: bool) -> int:
 
 
 cli.add_command(lab)
+cli.add_command(lock)
+for command in (upgrade, rollback, resume, abort, history):
+    cli.add_command(command)

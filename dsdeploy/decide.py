@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dsdeploy import plan, release, wheelhouse
+from dsdeploy.decisions import Decisions
 from dsdeploy.errors import PreflightError, Problem
 from dsdeploy.facts import Engines, Os, Weights
 from dsdeploy.hosts import Reading
-from dsdeploy.inventory import Decisions
 from dsdeploy.release import Release
 from dsdeploy.site import Site
 

@@ -8,7 +8,9 @@ DsdeployError          exit 1   refused or failed; the state is described
 ├── LabError           exit 1   the lab cannot run here
 ├── HostUnreachable    exit 4   hosts did not answer over SSH
 ├── GateError          exit 5   a gate said no; the old release serves
-└── LockHeld           exit 75  somebody else is changing this site
+├── LockHeld           exit 75  somebody else is changing this site
+├── Fenced             exit 75  somebody else took over while this run was away
+└── Interrupted        exit 130 stopped between two steps; resumable
 
 Each says what happened, where, and a command that helps. Modules raise; only
 ``__main__`` turns an error into an exit code. Anything else that escapes is a
@@ -83,9 +85,22 @@ class HostUnreachable(Problems):
     exit_code = 4
 
 
-class GateError(DsdeployError):
+class GateError(Problems):
+    """One reason as words, or several as problems."""
+
     exit_code = 5
+
+    def __init__(self, what: str | Sequence[Problem], where: str = "", hint: str = "") -> None:
+        super().__init__([Problem(what, where, hint)] if isinstance(what, str) else what)
 
 
 class LockHeld(DsdeployError):
     exit_code = 75
+
+
+class Fenced(DsdeployError):
+    exit_code = 75
+
+
+class Interrupted(DsdeployError):
+    exit_code = 130

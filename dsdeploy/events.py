@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,6 +24,7 @@ class Outcome:
     unreachable: tuple[Event, ...] = ()
     changes: tuple[Event, ...] = ()
     notices: tuple[str, ...] = ()
+    reports: tuple[Mapping[str, Any], ...] = ()  # what a module counted and wants to be known: {"cut": 2}
 
     def __add__(self, other: Outcome) -> Outcome:
         return Outcome(
@@ -33,6 +34,7 @@ class Outcome:
             self.unreachable + other.unreachable,
             self.changes + other.changes,
             self.notices + other.notices,
+            self.reports + other.reports,
         )
 
 
@@ -61,6 +63,7 @@ def outcome(seen: Sequence[Event]) -> Outcome:
         unreachable=tuple(event for event in results if event["status"] == "unreachable"),
         changes=changes,
         notices=tuple(f"{event['host']}: {event['notice']}" for event in results if event.get("notice")),
+        reports=tuple(event["report"] for event in results if isinstance(event.get("report"), dict)),
     )
 
 
@@ -83,6 +86,12 @@ def problem(event: Event, playbook: str, log: Path) -> Problem:
         where=f"host {event['host']}, {playbook}: {event['task']} (log {log})",
         hint=hint or "mend what the message names, then run the same command again; finished work is kept",
     )
+
+
+def fenced(event: Event) -> bool:
+    """A host said that a later run has been there: nothing of this one may go on."""
+    failed = event["event"] == "result" and event["status"] == "failed"
+    return failed and str(event.get("message")).startswith("fenced:")
 
 
 def split_hint(message: str) -> tuple[str, str]:

@@ -11,8 +11,6 @@ import math
 import os
 import shlex
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from dsdeploy import paths
+from dsdeploy.decisions import Decisions, Order
 from dsdeploy.inert import inert
 from dsdeploy.site import Role, Site
 
@@ -30,37 +29,13 @@ NAME = "inventory.yml"
 Vars = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Decisions:
-    """What Python decided after reading the hosts; what is not decided yet stays out of the inventory.
-
-    Args:
-        release: id of the release this run brings up.
-        weights_digest, build_key: ``sha256:…`` of the weights, key of the build.
-        settings: the release's settings, written into it as they are.
-        wheelhouse: folder of wheels on this computer; stands above the site file's.
-        colours: host -> the colour this release runs in there.
-        active: host -> the colour routers send requests to there.
-        releases: host -> colour -> id of the release in that place.
-    """
-
-    release: str = ""
-    weights_digest: str = ""
-    build_key: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    wheelhouse: Path | None = None
-    colours: Mapping[str, str] = field(default_factory=dict)
-    active: Mapping[str, str] = field(default_factory=dict)
-    releases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-
-def write(site: Site, run_dir: Path, decisions: Decisions | None = None) -> Path:
+def write(site: Site, run_dir: Path, decisions: Decisions | None = None, order: Order | None = None) -> Path:
     """Write ``inventory.yml`` into a run's folder: whole or not at all, readable by the operator only."""
     path = run_dir / NAME
     descriptor, beside = tempfile.mkstemp(dir=run_dir, prefix=f".{NAME}.")  # mkstemp: 0600 from the start
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(render(site, decisions))
+            file.write(render(site, decisions, order))
             file.flush()
             os.fsync(file.fileno())
         Path(beside).replace(path)
@@ -69,12 +44,40 @@ def write(site: Site, run_dir: Path, decisions: Decisions | None = None) -> Path
     return path
 
 
-def render(site: Site, decisions: Decisions | None = None) -> str:
+def render(site: Site, decisions: Decisions | None = None, order: Order | None = None) -> str:
     """The inventory as YAML text, for ansible-playbook, ansible-inventory and people."""
-    decided = decisions or Decisions()
-    groups = {role: {"vars": _GROUP_VARS[role](site, decided), "hosts": site.with_role(role)} for role in GROUPS}
+    decided, given = decisions or Decisions(), order or Order()
+    told = {"router": _router_order(given)}
+    groups = {
+        role: {"vars": _GROUP_VARS[role](site, decided) | told.get(role, {}), "hosts": site.with_role(role)}
+        for role in GROUPS
+    }
     hosts = {name: host_vars(site, name, decided) for name in site.hosts}
-    return _template().render(all=connection(site) | host_settings(site), hosts=hosts, groups=groups)
+    every = connection(site) | host_settings(site) | _fence(given)
+    return _template().render(all=every, hosts=hosts, groups=groups)
+
+
+def _fence(order: Order) -> Vars:
+    if not order.run:
+        return {}
+    return {
+        "fence_epoch": order.epoch,
+        "fence_run": order.run,
+        "fence_header": dict(order.header),
+        "fence_record": dict(order.record),
+    }
+
+
+def _router_order(order: Order) -> Vars:
+    """Nothing at all for an inventory that is read by hand: the role's defaults order nothing."""
+    told = {
+        "router_epoch": order.epoch,
+        "router_wishes": [f"{host}={colour}" for host, colour in order.wishes.items()],
+        "router_names": [f"{server}={release}" for server, release in order.names.items()],
+        "router_parked": list(order.parked),
+        "router_cut": order.cut,
+    }
+    return {name: value for name, value in told.items() if value}
 
 
 @cache

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 from dsdeploy import hosts, preflight
 from dsdeploy.errors import HostUnreachable, PreflightError, Problem
-from dsdeploy.facts import Engines, Hugepages, RouterState, SiteId, Srvr, Thp, Weights
+from dsdeploy.facts import Engines, Footprint, Hugepages, Rotation, RouterState, SiteId, Srvr, Thp, Weights
 from dsdeploy.hosts import Reading
 from dsdeploy.output import size
+from dsdeploy.rollout import strategy
+from dsdeploy.rollout.strategy import Strategy
+from dsdeploy.rollout.view import view
 from dsdeploy.site import Colour, Site
 
-READ = (*preflight.READ, Hugepages, Thp, Weights)
+READ = (*preflight.READ, Footprint, Hugepages, Rotation, Thp, Weights)
 STAGES = ("prep", "weights", "build", "ensemble", "engine", "router")
 
 
@@ -39,6 +42,7 @@ class Plan:
     actions: tuple[Action, ...]
     unreachable: tuple[Problem, ...]
     problems: tuple[Problem, ...]
+    rollout: Strategy | None = None
 
     def refuse(self) -> None:
         """Raise HostUnreachable or PreflightError, with every problem, if `up` may not start."""
@@ -48,7 +52,7 @@ class Plan:
             raise PreflightError(self.problems)
 
 
-def make(site: Site, readings: Mapping[str, Reading], release: str | None) -> Plan:
+def make(site: Site, readings: Mapping[str, Reading], release: str | None, allow_downtime: bool = False) -> Plan:
     """Compare what was read with what the site file says."""
     unreachable = tuple(hosts.unreachable(readings))
     found = [*preflight.problems(site, readings), *preflight.package_locks(readings)]
@@ -58,11 +62,23 @@ def make(site: Site, readings: Mapping[str, Reading], release: str | None) -> Pl
         if reading.reachable
         for action in _actions(site, host, reading, release)
     )
-    return Plan(release, serving(readings), actions, unreachable, tuple(found))
+    rollout = _rollout(site, readings, release, allow_downtime) if not unreachable else None
+    found += rollout.problems if rollout else ()
+    return Plan(release, serving(site, readings), actions, unreachable, tuple(found), rollout)
 
 
-def serving(readings: Mapping[str, Reading]) -> str | None:
-    """The release all active engines run; None when there is none, or more than one."""
+def _rollout(site: Site, readings: Mapping[str, Reading], release: str | None, allow_downtime: bool) -> Strategy | None:
+    seen = view(site, readings)
+    if not seen.needs(release or "") or set(readings) != set(site.hosts):
+        return None
+    return strategy.choose(site, readings, seen, release or "", allow_downtime)
+
+
+def serving(site: Site, readings: Mapping[str, Reading]) -> str | None:
+    """The release that takes requests; where no router tells, the one all active engines run. None for several."""
+    seen = view(site, readings)
+    if seen.routers:
+        return seen.serving or None
     running = {
         state.release
         for reading in readings.values()
@@ -89,17 +105,6 @@ def _colour(reading: Reading, release: str) -> Colour:
         if not state or state.unit not in ("active", "activating"):
             return colour
     return "green"  # both run something else: the one started later is replaced
-
-
-def superseded(readings: Mapping[str, Reading], chosen: Mapping[str, str]) -> dict[str, Colour]:
-    """The other colour of each host, where something still runs in it."""
-    others: dict[str, Colour] = {}
-    for host, colour in chosen.items():
-        other: Colour = "green" if colour == "blue" else "blue"
-        state = (readings[host].get(Engines) or Engines()).get(other)
-        if state and state.unit in ("active", "activating"):
-            others[host] = other
-    return others
 
 
 def _actions(site: Site, host: str, reading: Reading, release: str | None) -> Iterator[Action]:

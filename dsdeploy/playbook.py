@@ -2,28 +2,36 @@
 
 One run brings the hosts it is limited to into one state; which hosts, in which
 order, and whether to go on is decided by the caller.
+
+Ansible runs in a session of its own: a Ctrl-C at the terminal reaches this process alone, which ends the
+play in order. And Ansible watches this process ($DSDEPLOY_CONTROLLER): where it is killed, Ansible ends too.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
 from typing import Any
 
 from dsdeploy import events, paths
-from dsdeploy.errors import HostUnreachable, PlaybookFailed
+from dsdeploy.control import connections
+from dsdeploy.errors import Fenced, HostUnreachable, PlaybookFailed
 from dsdeploy.runs import Run
 
+__all__ = ["OnEvent", "Play", "command", "connections", "environment", "run", "together"]
+
 POLL_SECONDS = 0.2
+TERM_SECONDS = 5.0  # what Ansible has to end its workers, before it is killed
 OnEvent = Callable[[dict[str, Any]], None]
+_playing: set[subprocess.Popen[bytes]] = set()
 
 
 @dataclass(frozen=True)
@@ -54,33 +62,18 @@ def environment(events_file: Path, control: Path) -> dict[str, str]:
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(control),
         "ANSIBLE_LOCAL_TEMP": str(control / "tmp"),
         "ANSIBLE_NOCOLOR": "1",
+        "DSDEPLOY_CONTROLLER": str(os.getpid()),
         "DSDEPLOY_EVENTS": str(events_file),
         "PYTHONWARNINGS": "ignore",
     }
-
-
-@contextmanager
-def connections() -> Iterator[Path]:
-    """A private folder for SSH control sockets, shared by the plays of one command.
-
-    It is short on purpose: a socket's path may have 104 characters at most. The
-    masters are told to leave at the end, so none outlives the command.
-    """
-    with tempfile.TemporaryDirectory(prefix="dsd-", ignore_cleanup_errors=True) as folder:
-        try:
-            yield Path(folder)
-        finally:
-            for socket in Path(folder).iterdir():
-                if socket.is_socket():
-                    words = ["ssh", "-O", "exit", "-o", f"ControlPath={socket}", "dsdeploy"]
-                    subprocess.run(words, capture_output=True, check=False, timeout=10)
 
 
 def run(play: Play, record: Run, control: Path, on_event: OnEvent | None = None) -> events.Outcome:
     """Run one play to its end and return what it did; events and log go to the run's folder.
 
     Raises HostUnreachable or PlaybookFailed with one problem for each host that
-    did not come through; what the others did stays done.
+    did not come through; what the others did stays done. Raises Fenced, and ends
+    the play, as soon as one host says that this run was overtaken.
     """
     stream, log_path = record.events(play.name), record.log(play.name)
     stream.touch(mode=0o600)
@@ -92,13 +85,20 @@ def run(play: Play, record: Run, control: Path, on_event: OnEvent | None = None)
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
+        _playing.add(process)
         try:
             seen = _follow(process, stream, start, on_event)
+        except _Overtaken as overtaken:
+            _end(process)
+            (said,) = events.problems([overtaken.event], play.name, log_path)
+            raise Fenced(said.what, said.where, said.hint) from None
         except BaseException:
-            process.terminate()
-            process.wait()
+            _end(process)
             raise
+        finally:
+            _playing.discard(process)
     outcome = events.outcome(seen)
     if process.returncode == 0:
         return outcome
@@ -107,6 +107,12 @@ def run(play: Play, record: Run, control: Path, on_event: OnEvent | None = None)
     if outcome.failed:
         raise PlaybookFailed(events.problems(outcome.failed, play.name, log_path))
     raise PlaybookFailed([events.unexplained(play.name, process.returncode, log_path)])
+
+
+class _Overtaken(Exception):
+    def __init__(self, event: events.Event) -> None:
+        super().__init__(event["host"])
+        self.event = event
 
 
 def _follow(
@@ -122,13 +128,39 @@ def _follow(
                 seen.append(event)
                 if on_event:
                     on_event(event)
+                if events.fenced(event):
+                    raise _Overtaken(event)
             if ended:
                 return seen
             sleep(POLL_SECONDS)
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ansible and all it started on this computer. Its workers have sessions of their own, and see that it is gone."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(TERM_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 def together(plays: Sequence[Callable[[], events.Outcome]]) -> list[events.Outcome]:
-    """Run several plays at the same time, wait for all of them, then raise the first failure in order."""
+    """Run several plays at the same time, wait for all of them, then raise the first failure in order.
+
+    An interrupt, and a run that was overtaken, end those that still run.
+    """
     with ThreadPoolExecutor(max_workers=max(1, len(plays))) as pool:
         futures = [pool.submit(play) for play in plays]
+        try:
+            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                if isinstance(error := future.exception(), Fenced):
+                    raise error
+            wait(futures)
+        except BaseException:
+            while wait(futures, timeout=POLL_SECONDS).not_done:  # a thread may be just about to start its play
+                for process in tuple(_playing):
+                    _end(process)
+            raise
     return [future.result() for future in futures]

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from dsdeploy.facts.zookeeper import Srvr
 
+MEND = "start the members that are down, dsdeploy status SITE names them; then run the same command again"
+
 
 @dataclass(frozen=True)
 class Quorum:

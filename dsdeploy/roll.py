@@ -35,8 +35,8 @@ def restart_where_needed(site: Site, members: Collection[str], restart: Callable
         if not allowed and host in now.serving:
             raise GateError(f"{host} needs a restart, but the ensemble would not survive it: {why}",
                             f"ZooKeeper member on {host}", "dsdeploy status SITE")  # fmt: skip
-        with output.step(f"restart the ZooKeeper member on {host}"):
-            restart(host)
+        restart(host)
+        with output.step(f"wait until {host} serves again"):
             _settled(site, host)
 
 
@@ -52,6 +52,11 @@ def verdict(site: Site, readings: Mapping[str, Reading]) -> Quorum:
     return quorum.verdict([member.host for member in site.members], answers)
 
 
+def now(site: Site) -> Quorum:
+    """The ensemble, read this moment."""
+    return verdict(site, hosts.read(site, Srvr, names=site.with_role("zookeeper")))
+
+
 def _marked(reading: Reading) -> bool:
     needed = reading.get(RestartNeeded)
     return bool(needed and needed.marked)
@@ -61,11 +66,11 @@ def _settled(site: Site, host: str) -> None:
     """Wait until the restarted member serves again and there is one leader."""
     deadline = monotonic() + SETTLE_SECONDS
     while True:
-        now = verdict(site, hosts.read(site, Srvr, names=site.with_role("zookeeper")))
-        if now.ok and host in now.serving:
+        seen = now(site)
+        if seen.ok and host in seen.serving:
             return
         if monotonic() > deadline:
-            raise GateError(f"{host} did not rejoin the ensemble within {SETTLE_SECONDS:.0f} s: {now.why}",
+            raise GateError(f"{host} did not rejoin the ensemble within {SETTLE_SECONDS:.0f} s: {seen.why}",
                             f"ZooKeeper member on {host}", f"journalctl -u zookeeper on {host}; "
                             "the other members were not touched")  # fmt: skip
         sleep(POLL_SECONDS)

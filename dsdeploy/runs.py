@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -45,8 +46,13 @@ def new(site: Site, verb: str) -> Run:
     return Run(run_id, folder)
 
 
+def again(site: Site, run_id: str) -> Run:
+    """The folder of a run that is taken up again; made anew where another computer began it."""
+    folder = paths.work_dir(site.file, site.site) / "runs" / run_id
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Run(run_id, folder)
+
+
 def _forget_old(root: Path) -> None:
     for old in sorted(entry for entry in root.iterdir() if entry.is_dir())[:-KEPT]:
-        for leftover in old.iterdir():
-            leftover.unlink(missing_ok=True)
-        old.rmdir()
+        shutil.rmtree(old, ignore_errors=True)

@@ -13,7 +13,7 @@ import yaml
 
 from dsdeploy import inventory, site
 from dsdeploy.commands.init import example
-from dsdeploy.inventory import Decisions
+from dsdeploy.decisions import Decisions
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if (path / "meta").is_dir())

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from dsdeploy import inventory, paths, site
+from dsdeploy.decisions import Decisions
 from dsdeploy.inert import inert
-from dsdeploy.inventory import Decisions
 
 TESTS = Path(__file__).parent
 EXAMPLES = sorted((TESTS.parent / "inventory").glob("*/site.yml"))

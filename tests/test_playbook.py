@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from dsdeploy import paths, playbook
-from dsdeploy.errors import HostUnreachable, PlaybookFailed
+from dsdeploy.errors import Fenced, HostUnreachable, PlaybookFailed
 from dsdeploy.playbook import Play
 from dsdeploy.runs import Run
 
@@ -94,3 +100,104 @@ def test_all_plays_of_a_pair_end_before_the_first_failure_is_raised() -> None:
     with pytest.raises(PlaybookFailed):
         playbook.together([fails, works])
     assert done == ["w"]
+
+
+SLEEP = "- hosts: all\n  tasks:\n    - ansible.builtin.command: sleep 300\n"
+CONTROLLER = """
+import sys
+from pathlib import Path
+from dsdeploy import paths, playbook
+from dsdeploy.runs import Run
+folder = Path(sys.argv[1])
+paths.PLAYBOOKS = folder / "playbooks"
+playbook.run(playbook.Play("trial", folder / "inventory.yml", limit=("here",)), Run("r", folder), folder)
+"""
+needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
+
+
+def of_play(folder: Path) -> Iterator[tuple[int, bytes]]:
+    """Process and command line of all that a play in this folder started here, whatever session it is in."""
+    mark = f"DSDEPLOY_EVENTS={folder}/".encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (entry / "environ").read_bytes() and "\nState:\tZ" not in (entry / "status").read_text():
+                yield int(entry.name), (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+
+
+def until_it_sleeps(folder: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not any(line.startswith(b"sleep\0") for _, line in of_play(folder)):
+        assert time.monotonic() < deadline, "the play never came to its task"
+        time.sleep(0.05)
+
+
+def left(folder: Path) -> list[tuple[int, bytes]]:
+    """What still runs when all had time to see the end."""
+    deadline = time.monotonic() + 20
+    while (running := list(of_play(folder))) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return running
+
+
+@needs_proc
+@pytest.mark.parametrize("victim", ["controller", "ansible"])
+def test_nothing_is_left_of_a_play_when_its_controller_or_ansible_is_killed(started: Path, victim: str) -> None:
+    play(started, SLEEP, "here")
+    words = [sys.executable, "-c", CONTROLLER, str(started)]
+    environment = os.environ | {"PYTHONPATH": str(Path(playbook.__file__).parents[1])}
+    controller = subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        until_it_sleeps(started)
+        ansible = min(pid for pid, line in of_play(started) if b"ansible\0playbook\0" in line)
+        os.kill(controller.pid if victim == "controller" else ansible, signal.SIGKILL)
+        assert left(started) == []
+    finally:
+        for pid in (controller.pid, *(pid for pid, _ in of_play(started))):
+            os.kill(pid, signal.SIGKILL)
+        controller.wait()
+
+
+@needs_proc
+def test_an_interrupt_ends_the_play_and_all_its_processes(started: Path) -> None:
+    def interrupt(event: object) -> None:
+        until_it_sleeps(started)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        playbook.run(*play(started, SLEEP, "here"), started, interrupt)
+    assert left(started) == []
+
+
+def test_a_terminals_interrupt_does_not_reach_ansible(started: Path) -> None:
+    text = "- hosts: all\n  tasks:\n    - ansible.builtin.command: 'true'\n"
+    sessions: list[int] = []
+
+    def look(event: object) -> None:
+        sessions.extend(os.getsid(process.pid) for process in playbook._playing)
+
+    playbook.run(*play(started, text, "here"), started, look)
+    assert sessions and os.getsid(0) not in sessions
+
+
+FENCED = "fenced: here has seen epoch 43 of run b; this is epoch 42 of run a\\ntry: dsdeploy status SITE"
+
+
+def test_a_fenced_host_ends_the_play_as_overtaken(started: Path) -> None:
+    text = f'- hosts: all\n  tasks:\n    - ansible.builtin.fail: {{msg: "{FENCED}"}}\n'
+    with pytest.raises(Fenced) as caught:
+        playbook.run(*play(started, text, "here"), started)
+    assert caught.value.what == "fenced: here has seen epoch 43 of run b; this is epoch 42 of run a"
+    assert (caught.value.hint, caught.value.exit_code) == ("dsdeploy status SITE", 75)
+
+
+@needs_proc
+def test_of_two_plays_the_fenced_one_ends_the_other(started: Path) -> None:
+    def fenced() -> playbook.events.Outcome:
+        until_it_sleeps(started)
+        raise Fenced("fenced: elsewhere")
+
+    with pytest.raises(Fenced):
+        playbook.together([partial(playbook.run, *play(started, SLEEP, "here"), started), fenced])
+    assert left(started) == []

@@ -4,47 +4,53 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
-from dsdeploy import output, runs
+from dsdeploy import output
 from dsdeploy.commands import plan as plan_command
 from dsdeploy.site import load
+
+if TYPE_CHECKING:
+    from dsdeploy.rollout.run import Asked
 
 REFUSED = 1
 
 
-def up(path: Path, *, yes: bool, only: str | None, limit: tuple[str, ...], as_json: bool, verbose: int) -> int:
+def up(path: Path, asked: Asked, *, only: str | None, limit: tuple[str, ...]) -> int:
     """Load, read, plan, confirm, lock, run, observe. Exit code 0 only if the postconditions were observed."""
     started = monotonic()
     site = load(path)
-    from dsdeploy import converge, decide, ensemble, hosts, playbook, prove, roll
+    from dsdeploy import converge, decide, hosts, prove
     from dsdeploy import plan as planning
+    from dsdeploy.rollout import recover, run
 
     with output.step(f"read {len(limit or site.hosts)} hosts"):
-        readings = hosts.read(site, *planning.READ, names=limit or None)
-    made = planning.make(site, readings, decide.expected_release(site, readings))
-    if not as_json:
+        readings = hosts.read(site, *run.READ, names=limit or None)
+    expected = decide.expected_release(site, readings)
+    recover.same_way(recover.unfinished(readings), expected, site.file.name)
+    made = planning.make(site, readings, expected, asked.allow_downtime)
+    if not asked.as_json:
         plan_command.show(made, as_json=False)
     made.refuse()
-    if made.actions and not yes and not output.confirm(f"Go on with {site.site}?"):
+    if made.actions and not asked.yes and not output.confirm(f"Go on with {site.site}?"):
         output.note("nothing was changed; --yes goes on without asking")
         return REFUSED
 
-    record = runs.new(site, "up")
-    member = roll.verdict(site, readings).leader
-    if member is None:
-        output.note("no ensemble serves yet: the lock is held on this computer only")
-    with ensemble.lock(site, "up", record.id, member) as lock, playbook.connections() as control:
-        job = converge.Converge(site, record, control, lock, limit, verbose)
-        for stage in converge.stages(only):
-            stage(job)
-    done, release = job.outcome, job.decisions.release or None
-    if only is None:
-        with output.step("observe: engines, routers, ensemble"):
-            prove.healthy(site, release, limit)
+    with run.session(site, "up", readings, asked, limit=limit) as job:
+        old = made.serving or ""
+        with run.told(job, expected or "", old):
+            for stage in converge.stages(only):
+                stage(job, asked)
+        release = job.decisions.release or None
+        if only is None:
+            with output.step("observe: engines, routers, ensemble"):
+                prove.healthy(site, release, limit)
+        run.end(job, "done", release or "", release or old)
+    done = job.outcome
     summary = f"{done.changed} changed, {done.ok} in order, {monotonic() - started:.0f} s"
-    output.note(f"{summary}; logs in {record.folder}")
-    if as_json:
-        output.emit_json({"ok": True, "changed": done.changed, "release": release, "run": record.id})
+    output.note(f"{summary}; logs in {job.record.folder}")
+    if asked.as_json:
+        output.emit_json({"ok": True, "changed": done.changed, "release": release, "run": job.record.id})
     elif release:
         output.say(f"{site.site}: release {release} serves; {summary}")
     return 0

@@ -16,14 +16,20 @@ from __future__ import annotations
 from dsdeploy.facts.clock import Clock
 from dsdeploy.facts.disk import Disk, Disks
 from dsdeploy.facts.engine import AnsweringEngines, Engines, EngineState
+from dsdeploy.facts.engine_log import EngineLog
+from dsdeploy.facts.epoch import Epoch
 from dsdeploy.facts.fact import Fact, reader
+from dsdeploy.facts.footprint import Footprint
 from dsdeploy.facts.gpus import Gpu, Gpus
 from dsdeploy.facts.hugepages import Hugepages
 from dsdeploy.facts.memory import Memory
 from dsdeploy.facts.os import Os
 from dsdeploy.facts.packages import PackageLock
 from dsdeploy.facts.ports import Port, Ports
+from dsdeploy.facts.releases import ReleaseFiles, Releases
+from dsdeploy.facts.rotation import Rotation, RotationServer
 from dsdeploy.facts.router import RouterServer, RouterState
+from dsdeploy.facts.runs import HostRun, Runs
 from dsdeploy.facts.site import SiteId
 from dsdeploy.facts.thp import Thp
 from dsdeploy.facts.weights import Stamp, Weights
@@ -34,19 +40,28 @@ __all__ = [
     "Clock",
     "Disk",
     "Disks",
+    "EngineLog",
     "EngineState",
     "Engines",
+    "Epoch",
     "Fact",
+    "Footprint",
     "Gpu",
     "Gpus",
+    "HostRun",
     "Hugepages",
     "Memory",
     "Os",
     "PackageLock",
     "Port",
     "Ports",
+    "ReleaseFiles",
+    "Releases",
+    "Rotation",
+    "RotationServer",
     "RouterServer",
     "RouterState",
+    "Runs",
     "SiteId",
     "Srvr",
     "Stamp",

@@ -2,12 +2,17 @@
 
 This is the only thing that comes up from Ansible beside the exit code. Python
 reads it while the play runs (progress) and afterwards (what changed, what failed).
+
+It also ends Ansible when the Python that started it ($DSDEPLOY_CONTROLLER) is gone: a play nobody
+follows would go on changing hosts while somebody else already holds the site.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 import time
 
 from ansible.plugins.callback import CallbackBase
@@ -20,6 +25,7 @@ description: Appends one JSON document a line to the file named by the environme
 """
 
 DEBUG = ("debug", "ansible.builtin.debug")  # what a role wants the operator to know
+POLL_SECONDS = 0.2
 MESSAGE_LIMIT = 4000  # characters; a host's output is not to be trusted with the controller's disk
 
 
@@ -34,6 +40,7 @@ class CallbackModule(CallbackBase):
         self.disabled = not path
         self._file = open(path, "a", encoding="utf-8", buffering=1) if path else None  # noqa: SIM115
         self._started = {}
+        _bind_to_controller()
 
     def v2_playbook_on_task_start(self, task, is_conditional):
         self._emit({"event": "task", "role": _role(task), "task": task.get_name()})
@@ -72,11 +79,43 @@ class CallbackModule(CallbackBase):
             message = result._result.get("msg") or ""
             lines = message if isinstance(message, list) else [message]
             event["notice"] = "; ".join(str(line) for line in lines if line)[:MESSAGE_LIMIT]
+        if isinstance(result._result.get("report"), dict):
+            event["report"] = result._result["report"]
         self._emit(event)
 
     def _emit(self, event):
         if self._file:
             self._file.write(json.dumps(event, default=str) + "\n")
+
+
+def _bind_to_controller():
+    """This process ends with the controller, and each worker with this process.
+
+    Only where dsdeploy started us, as the leader of a group: a stranger's group is not ours to kill.
+    """
+    controller = os.environ.pop("DSDEPLOY_CONTROLLER", "")
+    if not controller or os.getpgrp() != os.getpid():
+        return
+    parent = os.getpid()
+
+    def in_worker():
+        # a worker leaves our session and has none of our threads; what it forks in turn is in its own group
+        nonlocal parent
+        ours, parent = parent, None
+        if ours:
+            _end_with(ours)
+
+    os.register_at_fork(after_in_child=in_worker)
+    _end_with(int(controller))  # it may be gone already
+
+
+def _end_with(parent):
+    def look():
+        while os.getppid() == parent:
+            time.sleep(POLL_SECONDS)
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    threading.Thread(target=look, name="dsdeploy-end", daemon=True).start()
 
 
 def _role(task):

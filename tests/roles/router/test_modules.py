@@ -27,7 +27,7 @@ def host() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def converge() -> ModuleType:
-    return load("router_converge")
+    return load("router_order")
 
 
 @pytest.mark.parametrize("harm", ["content", "mode", "link", "gone", "folder"])
@@ -80,7 +80,10 @@ def test_the_interface_is_the_one_that_has_the_address(host: ModuleType, address
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        ((0, '{"changed": true, "did": ["reloaded"]}', ""), {"changed": True, "did": ["reloaded"]}),
+        (
+            (0, '{"changed": true, "did": ["reloaded"], "cut": 2}', ""),
+            {"changed": True, "did": ["reloaded"], "report": {"cut": 2}},
+        ),
         ((1, '{"failed": "no engine"}', ""), {"failed": True, "rc": 1, "msg": "no engine"}),
         ((1, "", "Traceback\n"), {"failed": True, "rc": 1, "msg": "Traceback"}),
         ((0, "", ""), {"failed": True, "rc": 0, "msg": "it ended with 0"}),

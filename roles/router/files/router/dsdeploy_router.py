@@ -6,7 +6,9 @@ park SERVER...    puts drained colours into maintenance; --cut ends what they st
 converge          makes the process equal to the files; reloads only if it must
 save              keeps state and files as they run, for the next start
 
-Exit: 0 done, 1 refused or failed, 2 wrong words, 5 a health gate said no and nothing was switched.
+Orders carry --epoch, the number of the run that gives them: a host that has seen a higher one refuses.
+
+Exit: 0 done, 1 refused or failed, 2 wrong words, 5 a health gate said no and nothing was switched, 6 overtaken.
 """
 
 from __future__ import annotations
@@ -98,20 +100,32 @@ def pairs(words: Sequence[str]) -> dict[str, str]:
     return {word.partition("=")[0]: word.partition("=")[2] for word in words}
 
 
+def fence(paths: Paths, epoch: int) -> None:
+    """Refused, code 6, when this host has seen an order of a later run than the one numbered `epoch`."""
+    try:
+        seen, _, run = paths.epoch.read_text().strip().partition(" ")
+    except FileNotFoundError:
+        return
+    if epoch and seen.isdecimal() and int(seen) > epoch:
+        raise Refused(f"fenced: this host has seen epoch {seen} of run {run}; the order has {epoch}", 6)
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = top.add_subparsers(dest="verb", required=True)
     verbs.add_parser("show").add_argument("--json", action="store_true", help="the answer is JSON anyway")
-    verbs.add_parser("save")
+    save = verbs.add_parser("save")
     converge = verbs.add_parser("converge")
     switch = verbs.add_parser("switch")
     for verb in (converge, switch):
         verb.add_argument("--wait", type=float, default=10.0, metavar="SECONDS", help="for a passed check")
-    switch.add_argument("--set", action="append", required=True, metavar="HOST=COLOUR")
-    switch.add_argument("--release", action="append", default=[], metavar="SERVER=RELEASE")
+    switch.add_argument("--set", action="extend", nargs="+", required=True, metavar="HOST=COLOUR")
+    switch.add_argument("--release", action="extend", nargs="*", default=[], metavar="SERVER=RELEASE")
     parking = verbs.add_parser("park")
     parking.add_argument("names", nargs="+", metavar="SERVER")
     parking.add_argument("--cut", action="store_true", help="end open requests; they are counted")
+    for verb in (save, converge, switch, parking):
+        verb.add_argument("--epoch", type=int, default=0, help="number of the run that gives the order")
     return top
 
 
@@ -119,6 +133,7 @@ def run(args: argparse.Namespace, paths: Paths) -> dict[str, Any]:
     if args.verb == "show":
         return show(paths)
     with alone(paths):
+        fence(paths, args.epoch)
         if args.verb == "park":
             return park(paths, args.names, args.cut)
         did: list[str] = []

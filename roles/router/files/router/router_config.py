@@ -35,6 +35,7 @@ class Paths:
     state: Path = Path("/var/lib/dsdeploy/router")
     socket: Path = Path("/run/haproxy/dsdeploy.sock")
     master: Path = Path("/run/haproxy-master.sock")
+    epoch: Path = Path("/var/lib/dsdeploy/epoch")
 
     @property
     def good_config(self) -> Path:

@@ -1,0 +1,79 @@
+"""Where a run can be made to die: every step of `up` and `upgrade` has three named points.
+
+    <step>.intent   the intent is on disk, nothing has happened yet
+    <step>.during   the step's play has started its first task
+    <step>.action   the action is over, its done-record is not written yet
+
+A test arms one with ``DSDEPLOY_CRASH=switch.action=kill``; ``switch.intent#3=kill`` means the third
+time it is reached. The actions are kill (SIGKILL to this process), raise (a failure of the step) and
+``sleep:SECONDS``. A step that is not in STEPS cannot be run at all, so none can be added that the
+tests do not kill; `docs/upgrades.md` says what each leads to.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from dataclasses import dataclass
+from time import sleep
+
+from dsdeploy.errors import DsdeployError
+
+VARIABLE = "DSDEPLOY_CRASH"
+
+
+@dataclass(frozen=True)
+class Step:
+    """`up`, `upgrade`: in which of them it happens. `past`: the new release serves already when it begins."""
+
+    name: str
+    does: str
+    up: bool = True
+    upgrade: bool = True
+    past: bool = False
+
+
+STEPS: tuple[Step, ...] = (
+    Step("begin", "hosts learn the run and its epoch; lower epochs are refused from here on"),
+    Step("prepare", "hosts are prepared; at the same time weights are pulled and verified", upgrade=False),
+    Step("weights", "weights are pulled and verified, beside those that serve", up=False),
+    Step("build", "the runtime is installed and the build is made"),
+    Step("ensemble", "ZooKeeper is installed and configured on each member", upgrade=False),
+    Step("member", "one ZooKeeper member is restarted", past=False),
+    Step("start", "the new release starts in the idle colour of every engine host, and answers the known question"),
+    Step("out", "one host leaves rotation on every router (in-turn only)"),
+    Step("swap", "the host's old release is stopped, the new one started in its place (in-turn only)"),
+    Step("switch", "one router sends a batch's requests to the new release, and remembers it"),
+    Step("commit", "the new release is recorded as the one that serves", past=True),
+    Step("park", "drained colours are taken out of every router", past=True),
+    Step("stop", "the old release is stopped; its files stay", past=True),
+    Step("router", "routers get the site file's settings, colours as they are", upgrade=False, past=True),
+    Step("back", "a router sends requests to the old release again"),
+    Step("clear", "the release that was given up is stopped; its files stay"),
+    Step("end", "the outcome is recorded on every host", past=True),
+)
+NAMES = frozenset(step.name for step in STEPS)
+PHASES = ("intent", "during", "action")
+
+_reached: Counter[str] = Counter()
+
+
+def reach(point: str) -> None:
+    """Does what the environment armed for this point, else nothing. Raises DsdeployError for `raise`."""
+    step, _, phase = point.partition(".")
+    assert step in NAMES and phase in PHASES, f"{point} is not in the registry"
+    armed = os.environ.get(VARIABLE, "")
+    if not armed:
+        return
+    _reached[point] += 1
+    where, _, action = armed.partition("=")
+    name, _, count = where.partition("#")
+    if name != point or _reached[point] != int(count or 1):
+        return
+    if action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif action == "raise":
+        raise DsdeployError(f"the crash point {point} was armed", f"{VARIABLE}={armed}", f"unset {VARIABLE}")
+    else:
+        sleep(float(action.removeprefix("sleep:")))
