@@ -19,6 +19,7 @@ from dsdeploy.runs import Run
 from dsdeploy.site import Role, Site
 
 FENCE = "fence"  # the role whose task every play begins with; the action is what comes after it
+RECORDS = frozenset({"begin", "commit", "end"})  # but in these it is the action
 
 
 @dataclass
@@ -121,6 +122,6 @@ class Job:
         if event["event"] != "task":
             return
         self.say(str(event["task"]))
-        if event["role"] != FENCE and not self._begun:
+        if (event["role"] != FENCE or self.now in RECORDS) and not self._begun:
             self._begun = True
             points.reach(f"{self.now}.during")

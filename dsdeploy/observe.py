@@ -7,7 +7,6 @@ router whose answer names no release each speak against it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from dsdeploy import drift, quorum
@@ -16,85 +15,35 @@ from dsdeploy.facts import (
     Clock,
     Engines,
     EngineState,
+    Epoch,
     Hugepages,
     RouterState,
+    Runs,
     SiteId,
     Srvr,
     Thp,
     Weights,
 )  # fmt: skip
 from dsdeploy.quorum import Quorum
+from dsdeploy.rollout import recover
+from dsdeploy.state import HostStatus, RouterStatus, Status
 
 if TYPE_CHECKING:
     from dsdeploy.hosts import Reading
     from dsdeploy.site import Site
 
-KINDS: tuple[type[Any], ...] = (Clock, SiteId, Srvr, AnsweringEngines, RouterState, Thp, Hugepages, Weights)
-
-
-@dataclass(frozen=True)
-class HostStatus:
-    """`engine` is ok, loading or down for the colour that takes requests; None where no engine belongs."""
-
-    address: str
-    reachable: bool
-    roles: tuple[str, ...]
-    release: str | None
-    colour: str | None
-    engine: str | None
-    zookeeper: str | None
-    weights: dict[str, str]
-    problems: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class RouterStatus:
-    """`release` is what answered a request through this router; None when none or several did."""
-
-    active: bool
-    release: str | None
-    backends_up: int
-    problems: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Status:
-    """A whole site. `problems` are those of no single host; hosts and routers carry their own."""
-
-    site: str
-    healthy: bool
-    verdict: str
-    release: str | None
-    quorum: Quorum
-    hosts: dict[str, HostStatus]
-    routers: dict[str, RouterStatus]
-    problems: tuple[str, ...]
-
-    def named(self) -> list[tuple[str, str]]:
-        """Every problem with the host it is on, "" for the site's own."""
-        found = [("", problem) for problem in self.problems]
-        for name, host in self.hosts.items():
-            found += [(name, problem) for problem in host.problems]
-            router = self.routers.get(name)
-            if router and host.reachable:  # otherwise the host's own problem says it
-                found += [(name, problem) for problem in router.problems]
-        return found
-
-    def as_json(self) -> dict[str, Any]:
-        """What `status --json` prints; serving, voters and majority are counts, members have the names."""
-        value = asdict(self)
-        serving = self.quorum.serving
-        value["quorum"] = {
-            "ok": self.quorum.ok,
-            "leader": self.quorum.leader,
-            "serving": len(serving),
-            "voters": len(self.quorum.voters),
-            "majority": self.quorum.majority,
-            "why": self.quorum.why,
-            "members": {name: name in serving for name in self.quorum.voters},
-        }
-        return value
+KINDS: tuple[type[Any], ...] = (
+    Clock,
+    SiteId,
+    Srvr,
+    AnsweringEngines,
+    RouterState,
+    Thp,
+    Hugepages,
+    Weights,
+    Epoch,
+    Runs,
+)
 
 
 def status(site: Site, readings: Mapping[str, Reading], names: Sequence[str] | None = None) -> Status:
@@ -113,7 +62,19 @@ def status(site: Site, readings: Mapping[str, Reading], names: Sequence[str] | N
     routers = {name: _router(_get(readings, name, RouterState)) for name in site.with_role("router") if name in shown}
     found = Status(site.site, False, "", release, verdict, hosts, routers, tuple(problems))
     wrong = found.named()
-    return Status(site.site, not wrong, _verdict(site, found, wrong), release, verdict, hosts, routers, tuple(problems))
+    words = _verdict(site, found, wrong)
+    left = recover.unfinished({name: reading for name, reading in readings.items() if reading.reachable})
+    return Status(
+        site.site,
+        not wrong,
+        words,
+        release,
+        verdict,
+        hosts,
+        routers,
+        tuple(problems),
+        left.sentence() if left else None,
+    )
 
 
 def _get(readings: Mapping[str, Reading], name: str, kind: type[Any]) -> Any:

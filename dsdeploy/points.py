@@ -25,14 +25,19 @@ VARIABLE = "DSDEPLOY_CRASH"
 
 @dataclass(frozen=True)
 class Step:
-    """`up`, `upgrade`: in which of them it happens. `past`: the new release serves already when it begins."""
+    """One kind of atomic step. `leaves` is what takes requests when a run dies in it; `up` and `upgrade` say in
+    which of the two it happens; `past`: the new release is recorded as serving, the way back is a rollback."""
 
     name: str
     does: str
+    leaves: str = "the old release"
     up: bool = True
     upgrade: bool = True
     past: bool = False
 
+
+_MIXED = "the old release, the new one where it was switched to"
+_NEW = "the new release"
 
 STEPS: tuple[Step, ...] = (
     Step("begin", "hosts learn the run and its epoch; lower epochs are refused from here on"),
@@ -40,18 +45,22 @@ STEPS: tuple[Step, ...] = (
     Step("weights", "weights are pulled and verified, beside those that serve", up=False),
     Step("build", "the runtime is installed and the build is made"),
     Step("ensemble", "ZooKeeper is installed and configured on each member", upgrade=False),
-    Step("member", "one ZooKeeper member is restarted", past=False),
-    Step("start", "the new release starts in the idle colour of every engine host, and answers the known question"),
-    Step("out", "one host leaves rotation on every router (in-turn only)"),
-    Step("swap", "the host's old release is stopped, the new one started in its place (in-turn only)"),
-    Step("switch", "one router sends a batch's requests to the new release, and remembers it"),
-    Step("commit", "the new release is recorded as the one that serves", past=True),
-    Step("park", "drained colours are taken out of every router", past=True),
-    Step("stop", "the old release is stopped; its files stay", past=True),
-    Step("router", "routers get the site file's settings, colours as they are", upgrade=False, past=True),
-    Step("back", "a router sends requests to the old release again"),
-    Step("clear", "the release that was given up is stopped; its files stay"),
-    Step("end", "the outcome is recorded on every host", past=True),
+    Step("member", "one ZooKeeper member is restarted", "what served; members do not answer requests"),
+    Step("start", "the new release starts in the idle colour of every engine host and answers the known question"),
+    Step("out", "in turn only: one host leaves rotation on a router", "the old release, on the other hosts"),
+    Step(
+        "swap",
+        "in turn only: a host's old release is stopped, the new one started",
+        "the old release, on the other hosts",
+    ),
+    Step("switch", "one router sends a batch's requests to the new release, and keeps it for its next start", _MIXED),
+    Step("commit", "the new release is recorded as the one that serves", _NEW, past=True),
+    Step("park", "drained colours are taken out of every router", _NEW, past=True),
+    Step("stop", "the old release is stopped; its files stay", _NEW, past=True),
+    Step("router", "routers get the site file's settings; colours stay as they are", _NEW, upgrade=False, past=True),
+    Step("back", "on the way back: a router sends requests to the old release again", _MIXED),
+    Step("clear", "on the way back: the release that was given up is stopped; its files stay"),
+    Step("end", "the outcome is recorded on every host", _NEW, past=True),
 )
 NAMES = frozenset(step.name for step in STEPS)
 PHASES = ("intent", "during", "action")

@@ -22,6 +22,12 @@ def resume(path: Path, asked: Asked) -> int:
     left = recover.unfinished(readings)
     if left is None:
         return run.answer(asked, f"{site.site}: nothing to resume, no run was left unfinished")
+    if not left.source:
+        raise DsdeployError(
+            f"run {left.run} replaced nothing, so there is no upgrade to resume",
+            f"site {site.site}",
+            "dsdeploy up SITE",
+        )
     output.note(f"run {left.run} of {left.who}: {left.verb} to {left.to or 'a new release'}, left at step {left.step}")
     if left.to and target.complete(site, readings, left.to):
         return run.go(site, left.verb, readings, asked, lambda job: target.from_hosts(site, readings, left.to), left)

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.text import Text
 
 from dsdeploy import hosts, observe, output, site
-from dsdeploy.observe import HostStatus, Status
+from dsdeploy.state import HostStatus, Status
 
 HEALTHY, UNHEALTHY = 0, 1
 
@@ -35,6 +35,8 @@ def show(found: Status) -> None:
         ("HOST", "RELEASE", "COLOUR", "ENGINE", "ROUTER", "ZOOKEEPER"),
         [_row(name, host, found) for name, host in found.hosts.items()],
     )
+    if found.unfinished:
+        output.say(f"{found.unfinished}. dsdeploy lock show tells whether it is under way; if not: dsdeploy resume")
     for name, problem in found.named():
         output.say(f"problem: {f'{name}: ' if name else ''}{problem}")
     warned: dict[str, list[str]] = {}

@@ -76,7 +76,7 @@ def _take(roll: Roll, number: int, batch: tuple[str, ...]) -> None:
     total = len(roll.strategy.batches)
     output.note(f"batch {number} of {total}: {', '.join(batch)}", style="bold")
     where = {host: seen.hosts[host].place(target.release) for host in batch}
-    old: dict[str, Colour] = {host: "green" if colour == "blue" else "blue" for host, colour in where.items()}
+    old = {host: _other(colour) for host, colour in where.items()}
     hooks.run(job, "pre-switch", batch=list(batch), to=target.release)
     if roll.strategy.name == "in-turn":
         _swap(roll, batch, where, old)
@@ -160,17 +160,13 @@ def _bring_back(roll: Roll) -> None:
     if moved:
         source = roll.source()
         job.decisions = source.decisions
-        where = {host: seen.hosts[host].place(roll.old) for host in moved}
-        down = {host: colour for host, colour in where.items() if not seen.hosts[host].places[colour].ready}
-        for host, colour in down.items():
-            _make_room(roll, seen, host, colour)
-        if down:
-            moves.start(job, source, down, step="back")
-        for router in job.site.with_role("router"):
-            moves.switch(job, router, source, where, roll.target.release, step="back")
+        # in turn one host after the other, those first that answer nothing now: the rest has to answer meanwhile
+        waiting = sorted(moved, key=lambda name: bool(seen.hosts[name].releases))
+        for group in [[host] for host in waiting] if roll.strategy.name == "in-turn" else [moved]:
+            _return(roll, source, group)
+        where = {host: roll.look().hosts[host].place(roll.old) for host in moved}
         gates.prove(job, where, roll.old, roll.target.release, whole=True)
-        new: dict[str, Colour] = {host: "green" if colour == "blue" else "blue" for host, colour in where.items()}
-        roll.cut += moves.drain(job, new)
+        roll.cut += moves.drain(job, {host: _other(colour) for host, colour in where.items()})
     seen = roll.look()
     given_up = {
         host: colour
@@ -178,16 +174,34 @@ def _bring_back(roll: Roll) -> None:
         if seen.hosts[host].places[colour].release == roll.target.release
         and colour not in seen.hosts[host].active.values()
     }
-    moves.park(job, [f"{host}-{colour}" for host, colour in given_up.items()], cut=True)
+    if seen.routers:
+        moves.park(job, [f"{host}-{colour}" for host, colour in given_up.items()], cut=True)
     moves.stop(job, given_up, step="clear")
+
+
+def _return(roll: Roll, source: Target, group: list[str]) -> None:
+    """These hosts' requests to the old release again; it is started first where it does not run any more."""
+    job, seen = roll.job, roll.look()
+    where = {host: seen.hosts[host].place(roll.old) for host in group}
+    down = {host: colour for host, colour in where.items() if not seen.hosts[host].places[colour].ready}
+    for host, colour in down.items():
+        _make_room(roll, seen, host, colour)
+    if down:
+        moves.start(job, source, down, step="back")
+    for router in job.site.with_role("router"):
+        moves.switch(job, router, source, where, roll.target.release, step="back")
 
 
 def _make_room(roll: Roll, seen: View, host: str, colour: Colour) -> None:
     """In turn, the new release has the memory the old one needs: it leaves rotation, then it is stopped."""
-    other: Colour = "green" if colour == "blue" else "blue"
+    other = _other(colour)
     if roll.strategy.name != "in-turn" or not seen.hosts[host].places[other].runs:
         return
     if other in seen.hosts[host].active.values() and not roll.strategy.downtime:
         moves.out(roll.job, host, roll.target.release, step="back")
         roll.cut += moves.drain(roll.job, {host: other})
     moves.stop(roll.job, {host: other}, step="clear")
+
+
+def _other(colour: Colour) -> Colour:
+    return "green" if colour == "blue" else "blue"

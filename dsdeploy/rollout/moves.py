@@ -96,7 +96,8 @@ def retire(job: Job, seen: View, serving: str) -> None:
     taken = {
         host: colour for host, colour in others(seen, serving).items() if colour not in seen.hosts[host].active.values()
     }
-    park(job, [f"{host}-{colour}" for host, colour in taken.items()], cut=True)
+    if seen.routers:
+        park(job, [f"{host}-{colour}" for host, colour in taken.items()], cut=True)
     stop(job, taken)
 
 

@@ -34,6 +34,11 @@ class Past:
     moved: bool
     header: Mapping[str, Any] = field(default_factory=dict)
 
+    def sentence(self) -> str:
+        """About a run without an end. It is no problem of its own: what it broke shows by itself."""
+        aim = f"{self.verb} to {self.to or 'a new release'}, begun {self.at[:19]} by {self.who}"
+        return f"run {self.run} ({aim}) has not ended; its last step is {self.step or 'begin'}"
+
 
 def epoch(readings: Mapping[str, Reading]) -> int:
     """The highest epoch any host has seen."""
