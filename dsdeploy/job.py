@@ -54,8 +54,8 @@ class Job:
     def step(self, name: str, title: str, past: bool = False, **detail: Any) -> Iterator[None]:
         """One atomic step: allowed, intent on disk, action, done on disk. With `past` the new release serves
         already: then a lost quorum stops no longer, as it could only leave the old engines running."""
+        self.between_steps()
         if not self.returning:
-            interrupt.check()
             self._allowed(name, past)
         self.now, self.detail = name, detail
         self.journal.intent(name, **detail)
@@ -65,6 +65,11 @@ class Job:
             yield
         points.reach(f"{name}.action")
         self.journal.done(name, **detail)
+
+    def between_steps(self) -> None:
+        """Where a run may be stopped: also called while it only waits. Raises Interrupted when somebody asked."""
+        if not self.returning:
+            interrupt.check()
 
     def _allowed(self, name: str, past: bool) -> None:
         if not past:

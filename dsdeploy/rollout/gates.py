@@ -31,6 +31,7 @@ def allow(job: Job, before: str, engines: Mapping[str, Colour], release: str) ->
                 break
             if monotonic() > deadline:
                 raise GateError([*against, *last_words(job.site, engines)])
+            job.between_steps()
             sleep(POLL_SECONDS)
         for warning in missing_members(job.site, readings):
             output.note(f"    {warning}", style="yellow")
@@ -143,6 +144,7 @@ def soak(job: Job, title: str, engines: Mapping[str, Colour], release: str) -> N
             if left <= 0 and not any(strikes.values()):
                 return
             say(f"{max(left, 0):.0f} s left")
+            job.between_steps()
             sleep(min(POLL_SECONDS, max(left, 0.2)))
 
 

@@ -64,6 +64,7 @@ def drain(job: Job, where: Colours) -> int:
                 break
             seconds = deadline - monotonic()
             say(f"{'unknown' if left is None else left} open requests, {seconds:.0f} s until they are cut")
+            job.between_steps()
             sleep(POLL_SECONDS)
         else:
             return 0

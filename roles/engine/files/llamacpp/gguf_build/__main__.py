@@ -60,6 +60,9 @@ def main() -> int:
         return _failed(f"the runtime's venv lacks {error.name}", sys.executable, "")
     except BuildError as error:
         return _failed(error.what, error.where, error.hint)
+    except OSError as error:  # a full or read-only disk, a folder of somebody else's
+        where = str(error.filename or given.out)
+        return _failed(f"the build cannot be made: {error.strerror or error}", where, f"ls -ld {where}; df -h {where}")
     return 0
 
 
