@@ -53,6 +53,13 @@ def again(site: Site, run_id: str) -> Run:
     return Run(run_id, folder)
 
 
+def newest(site: Site) -> Run | None:
+    """The run begun last on this computer; None when there is none. Ids sort by time."""
+    root = paths.work_dir(site.file, site.site) / "runs"
+    folders = sorted(entry for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
+    return Run(folders[-1].name, folders[-1]) if folders else None
+
+
 def _forget_old(root: Path) -> None:
     for old in sorted(entry for entry in root.iterdir() if entry.is_dir())[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)

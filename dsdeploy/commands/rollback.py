@@ -18,6 +18,7 @@ REFUSED = 1
 def rollback(path: Path, asked: Asked, to: str | None) -> int:
     """An upgrade that was left unfinished is taken back instead. With nothing to roll back: a no-op that says so."""
     site = load(path)
+    from dsdeploy import runs
     from dsdeploy.rollout import recover, run, target, undo
     from dsdeploy.rollout.view import view
 
@@ -25,6 +26,9 @@ def rollback(path: Path, asked: Asked, to: str | None) -> int:
     left, serving = recover.unfinished(readings), view(site, readings).serving
     if left and left.verb != "rollback" and not left.committed:
         return undo.undo(site, readings, asked, left)
+    if left is None and to is None and (died := recover.unheard(runs.newest(site), readings)):
+        told = f"{site.site}: nothing to roll back: run {died} ended before any host knew of it, {serving} serves"
+        return run.answer(asked, told, died)
     again = left if left and left.verb == "rollback" else None
     wanted = _again(again, to) if again else to or _before(left, recover.before(readings, serving))
     if not wanted or (wanted == serving and not again):

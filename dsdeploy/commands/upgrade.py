@@ -32,7 +32,7 @@ def upgrade(path: Path, asked: Asked) -> int:
         raise DsdeployError("no release serves, so there is none to upgrade", f"site {site.site}", "dsdeploy up SITE")
     if left is None and expected and not seen.needs(expected) and not seen.pending(expected):
         with output.step("observe: engines, routers, ensemble"):
-            prove.healthy(site, expected)
+            prove.healthy(site, expected, members=False)
         return _nothing(site.site, expected, asked)
     made = planning.make(site, readings, expected, asked.allow_downtime)
     if not asked.as_json:

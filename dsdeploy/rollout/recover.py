@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dsdeploy import journal
 from dsdeploy.errors import DsdeployError
 from dsdeploy.facts import Epoch, Runs
 from dsdeploy.hosts import Reading
+from dsdeploy.runs import Run
 
 MOVES = frozenset({"start", "out", "swap", "switch", "commit", "park", "stop", "back", "clear"})
 
@@ -61,6 +63,16 @@ def unfinished(readings: Mapping[str, Reading]) -> Past | None:
         return None
     last = past[-1]
     return last if last.moved or last.verb in ("upgrade", "rollback") else None
+
+
+def unheard(last: Run | None, readings: Mapping[str, Reading]) -> str:
+    """The id of this computer's last run, if it was to bring a release and died before any host knew of it."""
+    if last is None or last.id in {past.run for past in runs(readings)}:
+        return ""
+    records = journal.read(last.folder / journal.NAME)
+    verbs = {record["detail"].get("verb") for record in records if record.get("step") == "begin"}
+    ended = any(record.get("kind") == "end" for record in records)
+    return last.id if verbs & {"up", "upgrade"} and not ended else ""
 
 
 def same_way(left: Past | None, expected: str | None, file: str) -> None:

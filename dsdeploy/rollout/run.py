@@ -102,7 +102,7 @@ def session(
         playbook.connections() as control,
     ):
         job = Job(site, record, control, lock, {**header, "epoch": lock.epoch}, limit, asked.verbose)
-        with job.step("begin", f"run {record.id}, epoch {lock.epoch}: tell every host"):
+        with job.step("begin", f"run {record.id}, epoch {lock.epoch}: tell every host", verb=verb):
             job.run("fence", limit or None)
         yield job
 
@@ -154,7 +154,7 @@ def move(job: Job, target: Target, old: str, asked: Asked) -> Roll:
     roll_ = Roll(job, target, old, chosen, lambda: from_hosts(site, hosts.read(site, *READ), old))
     loop.forward(roll_)
     with output.step("observe: engines, routers, ensemble"):
-        prove.healthy(site, target.release)
+        prove.healthy(site, target.release, members=False)
     return roll_
 
 

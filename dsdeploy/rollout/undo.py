@@ -23,7 +23,7 @@ def undo(site: Site, readings: Readings, asked: Asked, left: Past) -> int:
         loop.back(_roll(job, readings, left), [])
         if left.source:
             with output.step("observe: engines, routers, ensemble"):
-                prove.healthy(site, left.source)
+                prove.healthy(site, left.source, members=False)
         run.end(job, "aborted", left.to, left.source)
     return run.answer(asked, f"{site.site}: {what} was taken back, {left.source or 'nothing'} serves", left.run)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from dsdeploy.errors import DsdeployError
 from dsdeploy.facts import Epoch, HostRun, Runs
 from dsdeploy.hosts import Reading
+from dsdeploy.journal import Journal
 from dsdeploy.rollout import recover
+from dsdeploy.runs import Run
 
 from .conftest import NEW, OLD, reading
 
@@ -97,3 +100,19 @@ def test_a_run_to_elsewhere_stands_in_the_way() -> None:
     with pytest.raises(DsdeployError) as refused:
         recover.same_way(back, OLD, "site.yml")
     assert "abort" not in refused.value.hint
+
+
+def journal_of(folder: Path, run: str, verb: str, *kinds: str) -> Run:
+    made = Run(run, folder / run)
+    for kind in kinds:
+        Journal(made.folder).write(kind, step="begin", detail={"verb": verb})
+    return made
+
+
+def test_a_run_that_died_before_any_host_knew_of_it_is_remembered_here(tmp_path: Path) -> None:
+    seen = hosts(gw1=(run("a", 1, "upgrade", outcome="done"),))
+    assert recover.unheard(None, seen) == ""
+    assert recover.unheard(journal_of(tmp_path, "a", "upgrade", "intent"), seen) == ""
+    assert recover.unheard(journal_of(tmp_path, "b", "upgrade", "intent"), seen) == "b"
+    assert recover.unheard(journal_of(tmp_path, "c", "rollback", "intent"), seen) == ""
+    assert recover.unheard(journal_of(tmp_path, "d", "upgrade", "intent", "end"), seen) == ""
