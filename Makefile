@@ -1,9 +1,9 @@
 # The two that matter: `make demo` and `make test`. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint molecule down clean
+.PHONY: help setup demo test test-faults lint molecule bench-switch bench-failover down clean
 
 help:  ## what can be made
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup:  ## .venv, and the system packages the lab needs
 	@scripts/setup.sh
@@ -14,11 +14,20 @@ demo: setup  ## four machines on this computer, from bare Debian to an answer
 test: setup  ## everything this machine can run; says what was left out and why
 	@scripts/test.sh
 
+test-faults: setup  ## the controller killed at every crash point, under load, on a lab of its own; hours. FAULTS='--only switch'
+	@.venv/bin/python -m tests.faults $(FAULTS)
+
 lint: setup  ## ruff, mypy --strict, yamllint, ansible-lint
 	@scripts/lint.sh
 
 molecule: setup  ## every role's scenario, on one lab
 	@scripts/molecule.sh
+
+bench-switch: setup  ## 20 upgrades and rollbacks under load, beside nginx reloads; one JSON line
+	@.venv/bin/python -m tests.bench.switch
+
+bench-failover: setup  ## routers and engines die and hang under load; one JSON line
+	@.venv/bin/python -m tests.bench.failover
 
 down: setup  ## take the demo's machines away
 	@.venv/bin/dsdeploy lab down --site inventory/lab/site.yml

@@ -24,8 +24,8 @@ from dsdeploy.facts import (
     Weights,
 )  # fmt: skip
 from dsdeploy.hosts import Reading
-from dsdeploy.observe import Status
 from dsdeploy.site import Site
+from dsdeploy.state import Status
 
 Readings = dict[str, Reading]
 
