@@ -20,6 +20,7 @@ from dsdeploy.quorum import Quorum
 from dsdeploy.site import Site
 
 SETTLE_SECONDS = 60.0  # a member that restarts needs a few; an election at most about ten
+ELECTION_SECONDS = 15.0  # a few seconds, as a rule; ten with slow disks
 POLL_SECONDS = 1.0
 
 
@@ -50,6 +51,16 @@ def verdict(site: Site, readings: Mapping[str, Reading]) -> Quorum:
     """The ensemble as these readings show it; a member that was not read counts as down."""
     answers = {name: reading.get(Srvr) for name, reading in readings.items()}
     return quorum.verdict([member.host for member in site.members], answers)
+
+
+def patient(site: Site) -> Quorum:
+    """The ensemble once all its members serve, or as it is after ELECTION_SECONDS: a restart may be under way."""
+    deadline = monotonic() + ELECTION_SECONDS
+    while True:
+        seen = now(site)
+        if (seen.ok and len(seen.serving) == len(seen.voters)) or monotonic() > deadline:
+            return seen
+        sleep(POLL_SECONDS)
 
 
 def now(site: Site) -> Quorum:

@@ -26,8 +26,9 @@ def rollback(path: Path, asked: Asked, to: str | None) -> int:
     left, serving = recover.unfinished(readings), view(site, readings).serving
     if left and left.verb != "rollback" and not left.committed:
         return undo.undo(site, readings, asked, left)
-    if left is None and to is None and (died := recover.unheard(runs.newest(site), readings)):
-        told = f"{site.site}: nothing to roll back: run {died} ended before any host knew of it, {serving} serves"
+    died = recover.unheard(runs.newest(site), readings) or recover.replaced_nothing(readings)
+    if left is None and to is None and died:
+        told = f"{site.site}: nothing to roll back: run {died} ended before it replaced anything, {serving} serves"
         return run.answer(asked, told, died)
     again = left if left and left.verb == "rollback" else None
     wanted = _again(again, to) if again else to or _before(left, recover.before(readings, serving))

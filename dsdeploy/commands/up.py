@@ -36,7 +36,7 @@ def up(path: Path, asked: Asked, *, only: str | None, limit: tuple[str, ...]) ->
         output.note("nothing was changed; --yes goes on without asking")
         return REFUSED
 
-    with run.session(site, "up", readings, asked, limit=limit) as job:
+    with run.session(site, "up", readings, asked, limit=limit, to=expected or "") as job:
         old = made.serving or ""
         with run.told(job, expected or "", old):
             for stage in converge.stages(only):

@@ -53,7 +53,7 @@ def members(path: Path, asked: Asked) -> int:
     from dsdeploy.rollout import run
 
     readings = run.read(site)
-    now = roll.verdict(site, readings)
+    now = roll.patient(site)
     follower = next((name for name in now.voters if name != now.leader), None)
     allowed, why = quorum.may_take_down(now, [follower] if follower else [])
     if not allowed:

@@ -62,6 +62,8 @@ def members(site: Site, readings: Readings, verb: str) -> tuple[str, ...]:
         output.note("no ensemble serves: the lock is held on this computer, and the hosts refuse other runs")
         return ()
     if not now.ok:
+        now = roll.patient(site)
+    if not now.ok:
         raise GateError(f"no quorum: {now.why}", f"ensemble of {site.site}", quorum.MEND)
     return now.serving
 

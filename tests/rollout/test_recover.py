@@ -116,3 +116,11 @@ def test_a_run_that_died_before_any_host_knew_of_it_is_remembered_here(tmp_path:
     assert recover.unheard(journal_of(tmp_path, "b", "upgrade", "intent"), seen) == "b"
     assert recover.unheard(journal_of(tmp_path, "c", "rollback", "intent"), seen) == ""
     assert recover.unheard(journal_of(tmp_path, "d", "upgrade", "intent", "end"), seen) == ""
+
+
+def test_an_up_that_moved_nothing_is_not_what_a_rollback_undoes() -> None:
+    before = run("a", 1, "upgrade", outcome="done")
+    assert recover.replaced_nothing(hosts(gw1=(before,))) == ""
+    assert recover.replaced_nothing(hosts(gw1=(before, run("b", 2, "up", "begin", "prepare")))) == "b"
+    assert recover.replaced_nothing(hosts(gw1=(before, run("b", 2, "up", "begin", "start")))) == ""
+    assert recover.replaced_nothing(hosts(gw1=(before, run("b", 2, "up", "begin", source=OLD, to=OLD)))) == ""
