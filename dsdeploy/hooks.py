@@ -31,13 +31,16 @@ def run(job: Job, name: str, **about: Any) -> None:
     if not path.exists():
         return
     told = {"hook": name, "site": job.site.site, "run": job.record.id, "epoch": job.lock.epoch, **job.header, **about}
+    asked = json.dumps(told, default=str, indent=2) + "\n"
+    kept = job.record.folder / f"hook-{name}.json"
+    kept.write_text(asked, encoding="utf-8")
     with output.step(f"hook {name}"):
-        code, said = _call(path, json.dumps(told, default=str))
+        code, said = _call(path, asked)
     (job.record.folder / f"hook-{name}.log").write_text(said, encoding="utf-8")
     if code != 0:
         last = "\n".join(said.strip().splitlines()[-TAIL:])
         raise GateError(f"the hook {name} said no (exit {code})" + (f":\n{last}" if last else ""), str(path),
-                        f"{path} < {job.record.folder}/hook-{name}.json runs it by hand")  # fmt: skip
+                        f"{path} < {kept} runs it by hand")  # fmt: skip
 
 
 def _call(path: Path, told: str) -> tuple[int, str]:
