@@ -1,6 +1,6 @@
 # The two that matter: `make demo` and `make test`. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint molecule down clean
+.PHONY: help setup demo test lint molecule bench-plays down clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -19,6 +19,9 @@ lint: setup  ## ruff, mypy --strict, yamllint, ansible-lint
 
 molecule: setup  ## every role's scenario, on one lab
 	@scripts/molecule.sh
+
+bench-plays: setup  ## what it costs to start a play, plain and warm; one JSON line
+	@.venv/bin/python -m tests.bench.plays
 
 down: setup  ## take the demo's machines away
 	@.venv/bin/dsdeploy lab down --site inventory/lab/site.yml
