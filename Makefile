@@ -1,6 +1,6 @@
 # The two that matter: `make demo` and `make test`. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-faults lint molecule bench-switch bench-failover down clean
+.PHONY: help setup demo test test-faults lint molecule bench-switch bench-failover bench-plays down clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -28,6 +28,9 @@ bench-switch: setup  ## 20 upgrades and rollbacks under load, beside nginx reloa
 
 bench-failover: setup  ## routers and engines die and hang under load; one JSON line
 	@.venv/bin/python -m tests.bench.failover
+
+bench-plays: setup  ## what it costs to start a play, plain and warm; one JSON line
+	@.venv/bin/python -m tests.bench.plays
 
 down: setup  ## take the demo's machines away
 	@.venv/bin/dsdeploy lab down --site inventory/lab/site.yml

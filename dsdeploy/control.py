@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from dsdeploy import warm
+
 _FOLDER = re.compile(r"dsd-([0-9]{1,10})-.+", re.ASCII)
 
 
 @contextmanager
 def connections() -> Iterator[Path]:
-    """A private folder for SSH control sockets, shared by the plays of one command.
+    """A private folder for SSH control sockets, and a warm process, shared by the plays of one command.
 
     It is short on purpose: a socket's path may have 104 characters at most. The masters are told to leave at
     the end, so none outlives the command; those of a command that was killed are told by the next one.
@@ -25,7 +27,8 @@ def connections() -> Iterator[Path]:
         _close(folder)
     folder = Path(tempfile.mkdtemp(prefix=f"dsd-{os.getpid()}-"))
     try:
-        yield folder
+        with warm.kept(folder):
+            yield folder
     finally:
         _close(folder)
 

@@ -4,7 +4,8 @@ One run brings the hosts it is limited to into one state; which hosts, in which
 order, and whether to go on is decided by the caller.
 
 Ansible runs in a session of its own: a Ctrl-C at the terminal reaches this process alone, which ends the
-play in order. And Ansible watches this process ($DSDEPLOY_CONTROLLER): where it is killed, Ansible ends too.
+play in order. And Ansible watches the process that started it ($DSDEPLOY_CONTROLLER), which is this one, or one
+that ends with it (dsdeploy.warm): where it is killed, Ansible ends too.
 """
 
 from __future__ import annotations
@@ -18,10 +19,9 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from time import sleep
 from typing import Any
 
-from dsdeploy import events, paths
+from dsdeploy import events, paths, warm
 from dsdeploy.control import connections
 from dsdeploy.errors import Fenced, HostUnreachable, PlaybookFailed
 from dsdeploy.runs import Run
@@ -31,7 +31,8 @@ __all__ = ["OnEvent", "Play", "command", "connections", "environment", "run", "t
 POLL_SECONDS = 0.2
 TERM_SECONDS = 5.0  # what Ansible has to end its workers, before it is killed
 OnEvent = Callable[[dict[str, Any]], None]
-_playing: set[subprocess.Popen[bytes]] = set()
+Process = subprocess.Popen[bytes] | warm.Playing
+_playing: set[Process] = set()
 
 
 @dataclass(frozen=True)
@@ -78,27 +79,19 @@ def run(play: Play, record: Run, control: Path, on_event: OnEvent | None = None)
     stream, log_path = record.events(play.name), record.log(play.name)
     stream.touch(mode=0o600)
     start = stream.stat().st_size
-    with log_path.open("ab") as log:
-        process = subprocess.Popen(
-            command(play),
-            env=environment(stream, control),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        _playing.add(process)
-        try:
-            seen = _follow(process, stream, start, on_event)
-        except _Overtaken as overtaken:
-            _end(process)
-            (said,) = events.problems([overtaken.event], play.name, log_path)
-            raise Fenced(said.what, said.where, said.hint) from None
-        except BaseException:
-            _end(process)
-            raise
-        finally:
-            _playing.discard(process)
+    process = _start(command(play), environment(stream, control), log_path, control)
+    _playing.add(process)
+    try:
+        seen = _follow(process, stream, start, on_event)
+    except _Overtaken as overtaken:
+        _end(process)
+        (said,) = events.problems([overtaken.event], play.name, log_path)
+        raise Fenced(said.what, said.where, said.hint) from None
+    except BaseException:
+        _end(process)
+        raise
+    finally:
+        _playing.discard(process)
     outcome = events.outcome(seen)
     if process.returncode == 0:
         return outcome
@@ -106,7 +99,22 @@ def run(play: Play, record: Run, control: Path, on_event: OnEvent | None = None)
         raise HostUnreachable(events.problems(outcome.unreachable, play.name, log_path))
     if outcome.failed:
         raise PlaybookFailed(events.problems(outcome.failed, play.name, log_path))
-    raise PlaybookFailed([events.unexplained(play.name, process.returncode, log_path)])
+    raise PlaybookFailed([events.unexplained(play.name, process.returncode or 0, log_path)])
+
+
+def _start(words: list[str], environment: dict[str, str], log_path: Path, control: Path) -> Process:
+    """From the command's warm process where it has one, else as a process of its own."""
+    if process := warm.start(control, words[words.index("playbook") :], environment, log_path):
+        return process
+    with log_path.open("ab") as log:
+        return subprocess.Popen(
+            words,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 class _Overtaken(Exception):
@@ -115,9 +123,7 @@ class _Overtaken(Exception):
         self.event = event
 
 
-def _follow(
-    process: subprocess.Popen[bytes], stream: Path, start: int, on_event: OnEvent | None
-) -> list[dict[str, Any]]:
+def _follow(process: Process, stream: Path, start: int, on_event: OnEvent | None) -> list[dict[str, Any]]:
     seen: list[dict[str, Any]] = []
     with stream.open(encoding="utf-8") as lines:
         lines.seek(start)
@@ -132,10 +138,11 @@ def _follow(
                     raise _Overtaken(event)
             if ended:
                 return seen
-            sleep(POLL_SECONDS)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(POLL_SECONDS)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: Process) -> None:
     """Ansible and all it started on this computer. Its workers have sessions of their own, and see that it is gone."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)

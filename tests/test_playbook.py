@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from dsdeploy import paths, playbook
+from dsdeploy import paths, playbook, warm
 from dsdeploy.errors import Fenced, HostUnreachable, PlaybookFailed
 from dsdeploy.playbook import Play
 from dsdeploy.runs import Run
@@ -41,8 +42,14 @@ def test_the_operators_ansible_settings_do_not_leak_in(monkeypatch: pytest.Monke
     assert environment["ANSIBLE_CONFIG"] == str(paths.PLAYBOOKS / "ansible.cfg")
 
 
+@pytest.fixture(params=["plain", "warm"])
+def way(request: pytest.FixtureRequest) -> str:
+    """How plays are started: each by a process of its own, or from one that has imported Ansible."""
+    return str(request.param)
+
+
 @pytest.fixture
-def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> Iterator[Path]:
     folder = tmp_path / "playbooks"
     folder.mkdir()
     (folder / "callback_plugins").symlink_to(paths.PLAYBOOKS / "callback_plugins")
@@ -50,7 +57,8 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "ansible.cfg").write_text(config.replace("../roles", str(paths.ROLES)))
     monkeypatch.setattr(paths, "PLAYBOOKS", folder)
     (tmp_path / "inventory.yml").write_text(INVENTORY)
-    return tmp_path
+    with warm.kept(tmp_path) if way == "warm" else nullcontext():
+        yield tmp_path
 
 
 def play(folder: Path, text: str, limit: str) -> tuple[Play, Run]:
@@ -105,30 +113,39 @@ def test_all_plays_of_a_pair_end_before_the_first_failure_is_raised() -> None:
 SLEEP = "- hosts: all\n  tasks:\n    - ansible.builtin.command: sleep 300\n"
 CONTROLLER = """
 import sys
+from contextlib import nullcontext
 from pathlib import Path
-from dsdeploy import paths, playbook
+from dsdeploy import paths, playbook, warm
 from dsdeploy.runs import Run
 folder = Path(sys.argv[1])
 paths.PLAYBOOKS = folder / "playbooks"
-playbook.run(playbook.Play("trial", folder / "inventory.yml", limit=("here",)), Run("r", folder), folder)
+with warm.kept(folder) if sys.argv[2] == "warm" else nullcontext():
+    playbook.run(playbook.Play("trial", folder / "inventory.yml", limit=("here",)), Run("r", folder), folder)
 """
+ANSIBLE = {"plain": b"ansible\0playbook\0", "warm": b"ansible-playboo\n"}  # how it is called among the processes
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
 
 
 def of_play(folder: Path) -> Iterator[tuple[int, bytes]]:
-    """Process and command line of all that a play in this folder started here, whatever session it is in."""
-    mark = f"DSDEPLOY_EVENTS={folder}/".encode()
+    """Process and name of all that a play in this folder started here, whatever session it is in.
+
+    Each has the play's environment from its start; or was forked in it, then it has the play's files open.
+    """
+    mark, log, stream = f"DSDEPLOY_EVENTS={folder}/".encode(), folder / "trial.log", folder / "trial.jsonl"
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if mark in (entry / "environ").read_bytes() and "\nState:\tZ" not in (entry / "status").read_text():
-                yield int(entry.name), (entry / "cmdline").read_bytes()
+            marked = mark in (entry / "environ").read_bytes()
+            open_ = {handle.readlink() for handle in (entry / "fd").iterdir()} if not marked else set()
+            writes = log in open_ or (stream in open_ and b"stage.py" in (entry / "cmdline").read_bytes())
+            if (marked or writes) and "\nState:\tZ" not in (entry / "status").read_text():
+                yield int(entry.name), (entry / "comm").read_bytes() + (entry / "cmdline").read_bytes()
         except OSError:
             continue
 
 
 def until_it_sleeps(folder: Path) -> None:
     deadline = time.monotonic() + 60
-    while not any(line.startswith(b"sleep\0") for _, line in of_play(folder)):
+    while not any(line.startswith(b"sleep\nsleep\0") for _, line in of_play(folder)):
         assert time.monotonic() < deadline, "the play never came to its task"
         time.sleep(0.05)
 
@@ -143,14 +160,16 @@ def left(folder: Path) -> list[tuple[int, bytes]]:
 
 @needs_proc
 @pytest.mark.parametrize("victim", ["controller", "ansible"])
-def test_nothing_is_left_of_a_play_when_its_controller_or_ansible_is_killed(started: Path, victim: str) -> None:
+def test_nothing_is_left_of_a_play_when_its_controller_or_ansible_is_killed(
+    started: Path, victim: str, way: str
+) -> None:
     play(started, SLEEP, "here")
-    words = [sys.executable, "-c", CONTROLLER, str(started)]
+    words = [sys.executable, "-c", CONTROLLER, str(started), way]
     environment = os.environ | {"PYTHONPATH": str(Path(playbook.__file__).parents[1])}
     controller = subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL)
     try:
         until_it_sleeps(started)
-        ansible = min(pid for pid, line in of_play(started) if b"ansible\0playbook\0" in line)
+        ansible = min(pid for pid, line in of_play(started) if ANSIBLE[way] in line)
         os.kill(controller.pid if victim == "controller" else ansible, signal.SIGKILL)
         assert left(started) == []
     finally:
@@ -171,11 +190,12 @@ def test_an_interrupt_ends_the_play_and_all_its_processes(started: Path) -> None
 
 
 def test_a_terminals_interrupt_does_not_reach_ansible(started: Path) -> None:
-    text = "- hosts: all\n  tasks:\n    - ansible.builtin.command: 'true'\n"
+    text = "- hosts: all\n  tasks:\n    - ansible.builtin.command: sleep 1\n"
     sessions: list[int] = []
 
-    def look(event: object) -> None:
-        sessions.extend(os.getsid(process.pid) for process in playbook._playing)
+    def look(event: dict[str, object]) -> None:
+        if event["event"] == "task":  # at its last event it may have ended already
+            sessions.extend(os.getsid(process.pid) for process in playbook._playing)
 
     playbook.run(*play(started, text, "here"), started, look)
     assert sessions and os.getsid(0) not in sessions
