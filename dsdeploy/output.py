@@ -22,12 +22,14 @@ from dsdeploy.errors import Problem
 
 Say = Callable[[str], None]
 LOG_SECONDS = 30.0
+PIPE_WIDTH = 1000
 
 
 @cache
 def console() -> Console:
-    """Where results go: stdout."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    """Where results go: stdout. A file or a pipe has no width that a table would have to be cut to."""
+    terminal = sys.stdout.isatty()
+    return Console(highlight=False, soft_wrap=not terminal, width=None if terminal else PIPE_WIDTH)
 
 
 @cache

@@ -26,11 +26,12 @@ def allow(job: Job, before: str, engines: Mapping[str, Colour], release: str) ->
         while True:
             readings = hosts.read(job.site, Srvr, Rotation, AnsweringEngines, names=_asked(job.site, engines))
             against = [*ensemble(job.site, readings), *routers(job.site, readings)]
-            against += [p for host, colour in engines.items() if (p := engine(readings[host], host, colour, release))]
+            unfit = {h: p for h, colour in engines.items() if (p := engine(readings[h], h, colour, release))}
+            against += unfit.values()
             if not against:
                 break
             if monotonic() > deadline:
-                raise GateError([*against, *last_words(job.site, engines)])
+                raise GateError([*against, *last_words(job.site, {host: engines[host] for host in unfit})])
             job.between_steps()
             sleep(POLL_SECONDS)
         for warning in missing_members(job.site, readings):

@@ -114,7 +114,7 @@ def _past(name: str, copies: Iterable[Any]) -> Past:
     ends = [record for record in records if record.get("kind") == "end"]
     steps = [record for record in records if record.get("kind") == "step"]
     epochs = [record["epoch"] for record in (header, *records) if isinstance(record.get("epoch"), int)]
-    released = [str(record["release"]) for record in (*steps, *ends) if record.get("release")]
+    released = [str(record["release"]) for record in steps if record.get("release")]
     names = {str(record.get("step")) for record in steps}
     return Past(
         run=name,

@@ -184,7 +184,7 @@ def told(job: Job, to: str, old: str) -> Iterator[None]:
     except GateError as error:
         job.returning = True
         try:
-            end(job, "returned", to, old, error.what)
+            end(job, "returned", to or str(job.header.get("to", "")), old, error.what)
         except (GateError, HostUnreachable) as second:
             output.note(f"the outcome could not be recorded on every host: {second.what}", style="yellow")
         raise

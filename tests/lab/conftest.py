@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dsdeploy.lab import access
+from dsdeploy.site import load as load_site
+
+from ..bench.traffic import flowing
+from ..load import judge
+from ..load.history import Request
+from .running import Running, running
+
 ROOT = Path(__file__).resolve().parents[2]
 NETWORK = "10.90.1."
+RATE = 10.0  # requests a second: every moment of a switch is hit, and two processors still do the work
 MODEL = "deepseek-tiny"
 PROMPT = {
     "model": MODEL,
@@ -49,6 +60,15 @@ class Lab:
     def up(self, *words: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         return self.run("up", str(self.site), "--yes", *words, code=code)
 
+    def upgrade(self, *words: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+        return self.run("upgrade", str(self.site), "--yes", *words, code=code)
+
+    def begin(self, verb: str, **environment: str) -> AbstractContextManager[Running]:
+        """`dsdeploy VERB` that goes on while the test does something to it."""
+        log = self.folder / f"{verb}.log"
+        argv = [sys.executable, "-m", "dsdeploy", verb, str(self.site), "--yes"]
+        return running(argv, log, ROOT, environment)
+
     def serving(self) -> str:
         """The release that serves; `up` runs first if the site is not healthy yet."""
         if self.run("status", str(self.site), code=None).returncode != 0:
@@ -65,6 +85,33 @@ class Lab:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=180, cwd=ROOT, check=False)
         assert not check or done.returncode == 0, f"{host}$ {command}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def tell(self, host: str, command: str, check: bool = True) -> str:
+        """The same by ssh alone: a second faster, for what has to happen at a moment."""
+        argv = access.ssh_argv(load_site(self.site), host, [command])
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, check=False)
+        assert not check or done.returncode == 0, f"{host}$ {command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def history(self) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.run("history", str(self.site), "--json").stdout)
+        return answer
+
+    def rotation(self) -> dict[str, dict[str, str]]:
+        """For each router the colour that it sends each engine host's requests to."""
+        show = "python3 /usr/local/lib/dsdeploy/router/dsdeploy_router.py show"
+        return {name: json.loads(self.tell(name, show))["active"] for name in ("gw1", "gw2")}
+
+    def want(self, version: str) -> None:
+        """The site file asks for this version of the model."""
+        text = re.sub(r"version: v\d", f"version: {version}", self.site.read_text())
+        self.site.write_text(re.sub(r"/v\d/", f"/{version}/", text))
+
+    def want_another(self, serving: str) -> str:
+        """The site file asks for the version that does not serve, which is returned."""
+        version = "v2" if serving.startswith("v1-") else "v1"
+        self.want(version)
+        return version
 
     def ask(
         self, path: str = "/v1/chat/completions", body: dict[str, Any] | None = None, router: str = "gw1"
@@ -99,6 +146,13 @@ class Lab:
         return next(str(machine["container"]) for machine in shown["machines"] if machine["name"] == host)
 
 
+@dataclass
+class Flow:
+    """Load that flows; `forgiven` says which requests failed by what the test itself did to them."""
+
+    forgiven: Callable[[Request], bool] = lambda request: False
+
+
 def why_not() -> str:
     """Why the lab cannot run here; empty if it can."""
     done = subprocess.run(
@@ -114,19 +168,65 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     reason = why_not()
     if reason:
         pytest.skip(f"the lab cannot run here: {reason}")
-    folder = tmp_path_factory.mktemp("e2e")
-    text = (ROOT / "inventory" / "lab" / "site.yml").read_text()
-    (folder / "site.yml").write_text(text.replace("site: lab", "site: e2e").replace("10.90.0.", NETWORK))
+    kept = os.environ.get("DSDEPLOY_KEEP_LAB", "")
+    folder = Path(kept) if kept.startswith("/") else tmp_path_factory.mktemp("e2e")
     made = Lab(folder)
-    made.run("lab", "down", "--site", str(made.site), code=None)
-    made.run("lab", "up", "--site", str(made.site))
+    if not made.site.exists():
+        made.site.write_text(site_text())
+        made.run("lab", "down", "--site", str(made.site), code=None)
+        made.run("lab", "up", "--site", str(made.site))
     yield made
-    if not os.environ.get("DSDEPLOY_KEEP_LAB"):
+    if not kept:
         made.run("lab", "down", "--site", str(made.site))
         shutil.rmtree(folder, ignore_errors=True)
 
 
-ORDER = ("test_up", "test_integrity", "test_faults", "test_molecule", "test_wheel")
+def site_text() -> str:
+    """The operator's lab under another name, in another network, and in more of a hurry."""
+    text = (ROOT / "inventory" / "lab" / "site.yml").read_text()
+    for old, new in (("site: lab", "site: e2e"), ("10.90.0.", NETWORK), ("soak: 10s", "soak: 2s")):
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+@pytest.fixture
+def load(lab: Lab, tmp_path: Path) -> Callable[[], AbstractContextManager[Flow]]:
+    """`with load():` requests come in through the virtual address; at its end every one must have been answered,
+    by a release whose name was on the answer, but those that the test forgave."""
+
+    @contextmanager
+    def judged() -> Iterator[Flow]:
+        flow = Flow()
+        with flowing(tmp_path / "load.jsonl", f"{NETWORK}100:8000", RATE, MODEL) as traffic:
+            yield flow
+        requests = traffic.history()
+        bad = [one for one in requests if not one.ok and not flow.forgiven(one)]
+        strange = [one for one in requests if one.truncated and not flow.forgiven(one)]
+        assert not bad and not strange, (judge.summary(requests), [vars(one) for one in (*bad, *strange)][:5])
+        assert len(requests) > 20 and judge.unnamed(requests) == 0
+
+    return judged
+
+
+@pytest.fixture
+def serving(lab: Lab) -> str:
+    """The release that serves when the test begins."""
+    return lab.serving()
+
+
+@pytest.fixture
+def site_put_back(lab: Lab) -> Iterator[None]:
+    """The site file as it was, whatever the test asked for in it."""
+    before = lab.site.read_text()
+    yield
+    lab.site.write_text(before)
+
+
+ORDER = (
+    "test_up", "test_integrity", "test_upgrade", "test_upgrade_gates", "test_upgrade_runs",
+    "test_faults", "test_crash_points", "test_molecule", "test_wheel",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
