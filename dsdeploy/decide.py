@@ -8,7 +8,7 @@ from pathlib import Path
 from dsdeploy import plan, release, wheelhouse
 from dsdeploy.decisions import Decisions
 from dsdeploy.errors import PreflightError, Problem
-from dsdeploy.facts import Engines, Os, Weights
+from dsdeploy.facts import Engines, Os, Releases, Weights
 from dsdeploy.hosts import Reading
 from dsdeploy.release import Release
 from dsdeploy.site import Site
@@ -36,7 +36,25 @@ def decisions(site: Site, readings: Mapping[str, Reading], targets: Iterable[str
 def expected_release(site: Site, readings: Mapping[str, Reading]) -> str | None:
     """The id `up` would arrive at, when the verified weights of the hosts tell it."""
     digests = {digest for digest in _stamped(site, readings).values() if digest}
-    return _release(site, digests.pop(), readings).id if len(digests) == 1 else None
+    if len(digests) != 1:
+        return None
+    chosen = _release(site, digests.pop(), readings)
+    _same_content(readings, chosen)
+    return chosen.id
+
+
+def _same_content(readings: Mapping[str, Reading], chosen: Release) -> None:
+    """Raise PreflightError where a host has this id with other content: only an id that was given can clash."""
+    wanted = (chosen.weights_digest, chosen.build_key, release.settings_digest(chosen.settings))
+    for host, reading in readings.items():
+        files = (reading.get(Releases) or Releases()).get(chosen.id)
+        if files is None or not files.manifest:
+            continue
+        there = tuple(files.manifest.get(name) for name in ("weights_digest", "build_key", "settings_digest"))
+        if there != wanted:
+            what = f"release {chosen.id} is on {host} with other content, and a release is never changed"
+            hint = "give rollout.release another id, or remove it from the site file"
+            raise PreflightError([Problem(what, f"host {host}, /srv/dsdeploy/releases/{chosen.id}", hint)])
 
 
 def _release(site: Site, digest: str, readings: Mapping[str, Reading]) -> Release:

@@ -1,7 +1,8 @@
 """What a release is, and its names. Pure: a site and a digest in, ids out; same input, same id for ever.
 
 release = weights + build + runtime + settings. Its id is ``<model version>-<12 hex digits>`` over all four,
-so two releases that differ in anything have different ids, and a host that has the id has the thing.
+so two releases that differ in anything have different ids, and a host that has the id has the thing. A site file
+may give an id of its own instead: then a host that has it with other content refuses it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def decide(site: Site, weights_digest: str, arch: str = "x86_64") -> Release:
         "model": site.model.name, "version": site.model.version, "weights_digest": weights_digest,
         "build_key": key, "settings_digest": settings_digest(chosen),
     }  # fmt: skip
-    return Release(release_id(site.model.version, _digest(parts)), weights_digest, key, chosen)
+    derived = release_id(site.model.version, _digest(parts))
+    return Release(site.rollout.release or derived, weights_digest, key, chosen)
 
 
 def settings(site: Site, arch: str = "x86_64") -> dict[str, Any]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dsdeploy import decide, wheelhouse
+from dsdeploy import decide, release, wheelhouse
 from dsdeploy.errors import PreflightError
-from dsdeploy.facts import Engines, EngineState, Os, Stamp, Weights
+from dsdeploy.facts import Engines, EngineState, Os, ReleaseFiles, Releases, Stamp, Weights
 from dsdeploy.hosts import Reading
 from dsdeploy.site import Site
 
@@ -78,3 +78,20 @@ def test_the_other_colour_keeps_its_release_for_the_routers_header(
     readings = {"gpu1": reading("gpu1", engines=old), "gpu2": reading("gpu2")}
     made = decide.decisions(lab_site, readings, ("gpu1", "gpu2"))
     assert made.colours["gpu1"] == "green" and made.releases["gpu1"] == {"blue": "v0-old"}
+
+
+def test_a_given_id_that_a_host_has_with_other_content_is_refused(lab_site: Site) -> None:
+    rollout = lab_site.rollout.model_copy(update={"release": "v1-hotfix"})
+    site = lab_site.model_copy(update={"rollout": rollout})
+    chosen = release.decide(site, "sha256:aa")
+    manifest = {"weights_digest": chosen.weights_digest, "build_key": chosen.build_key,
+                "settings_digest": release.settings_digest(chosen.settings)}  # fmt: skip
+
+    def on(content: dict[str, str]) -> dict[str, Reading]:
+        there = reading("gpu1")
+        files = ReleaseFiles("v1-hotfix", content, {"schema": 1}, build=True, runtime=True, weights=True)
+        return {"gpu1": Reading("gpu1", True, values={**there.values, Releases: Releases({"v1-hotfix": files})})}
+
+    assert decide.expected_release(site, on(manifest)) == "v1-hotfix"
+    with pytest.raises(PreflightError, match="v1-hotfix is on gpu1 with other content"):
+        decide.expected_release(site, on(manifest | {"build_key": "other"}))

@@ -94,3 +94,11 @@ def test_any_changed_pin_is_another_runtime(tmp_path: Path, monkeypatch: pytest.
 def test_the_builders_version_is_read_from_the_builder() -> None:
     assert release.builder_version("llamacpp").startswith("gguf_build-")
     assert release.builder_version("llamacpp").endswith("+gguf-0.19.0")
+
+
+def test_an_id_that_was_given_is_taken(lab_site: Site) -> None:
+    rollout = lab_site.rollout.model_copy(update={"release": "v1-hotfix"})
+    named = release.decide(lab_site.model_copy(update={"rollout": rollout}), DIGEST)
+    derived = release.decide(lab_site, DIGEST)
+    assert named.id == "v1-hotfix" and derived.id != named.id
+    assert (named.build_key, named.settings) == (derived.build_key, derived.settings)

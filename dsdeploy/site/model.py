@@ -187,6 +187,11 @@ class Rollout(_Section):
     canary: Whole = Field(1, ge=1, le=1000, description="Hosts in the first batch.")
     soak: Duration = Field(10.0, ge=0, description="How long a batch is watched before the next.")
     drain: Duration = Field(300.0, ge=0, description="How long requests of the old release may still take.")
+    release: Identifier | None = Field(
+        None,
+        description="Id of the release, once given never of another one; without it made of the model's "
+        "version and a digest of all that the release is made of.",
+    )
 
 
 class Site(_Section):
