@@ -13,7 +13,7 @@ from typing import Any
 
 from dsdeploy import ensemble, hooks, hosts, interrupt, journal, output, playbook, prove, quorum, roll, runs
 from dsdeploy import plan as planning
-from dsdeploy.errors import DsdeployError, Fenced, GateError, HostUnreachable, Interrupted, Problem
+from dsdeploy.errors import DsdeployError, Fenced, GateError, HostUnreachable, Interrupted, LockHeld, Problem
 from dsdeploy.facts import Epoch, Releases, Runs
 from dsdeploy.hosts import Reading
 from dsdeploy.job import Job
@@ -103,10 +103,24 @@ def session(
         ensemble.lock(site, verb, record.id, members(site, readings, verb), recover.epoch(readings)) as lock,
         playbook.connections() as control,
     ):
+        _unchanged(site, readings, limit)
         job = Job(site, record, control, lock, {**header, "epoch": lock.epoch}, limit, asked.verbose)
         with job.step("begin", f"run {record.id}, epoch {lock.epoch}: tell every host", verb=verb):
             job.run("fence", limit or None)
         yield job
+
+
+def _unchanged(site: Site, readings: Readings, limit: tuple[str, ...]) -> None:
+    """Raise LockHeld if another run was there between the reading and the lock: what was planned is about a site
+    that is not so any more."""
+    now = hosts.read(site, Epoch, names=limit or None)
+    if recover.epoch(now) > recover.epoch(readings):
+        names = sorted({seen.run for reading in now.values() if (seen := reading.get(Epoch)) and seen.run})
+        raise LockHeld(
+            f"run {names[-1]} changed the site after it was read for this one",
+            f"site {site.site}",
+            "run the same command again",
+        )
 
 
 def go(
