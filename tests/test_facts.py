@@ -21,12 +21,12 @@ from dsdeploy.site import Site
 
 CASES = sorted((Path(__file__).parent / "facts").glob("*/*.json"))
 KINDS = [
-    facts.AnsweringEngines, facts.Clock, facts.Disks, facts.EngineLog, facts.Engines, facts.Epoch, facts.Footprint,
-    facts.Gpus, facts.Hugepages, facts.Memory, facts.Os, facts.PackageLock, facts.Ports, facts.Releases,
-    facts.Rotation, facts.RouterState, facts.Runs, facts.SiteId, facts.Srvr, facts.Thp, facts.Weights,
+    facts.AnsweringEngines, facts.Clock, facts.Disks, facts.DriverModule, facts.EngineLog, facts.Engines, facts.Epoch, facts.Footprint,
+    facts.Gpus, facts.Hugepages, facts.Memory, facts.NvSwitch, facts.Os, facts.PackageLock, facts.Ports, facts.Releases,
+    facts.Rotation, facts.RouterState, facts.Runs, facts.SecureBoot, facts.SiteId, facts.Srvr, facts.Thp, facts.Weights,
 ]  # fmt: skip
 SITE = Site.model_validate({
-    "site": "test", "stack": "cpu",
+    "site": "test", "stack": "cuda13",
     "hosts": {
         "gw": {"address": "10.1.2.3", "roles": ["router", "monitor"]},
         "gpu": {"address": "fd00::7", "roles": ["engine", "zookeeper"]},
@@ -101,6 +101,9 @@ def test_facts_are_asked_only_where_they_mean_something() -> None:
     assert facts.reader(facts.Srvr).arguments(SITE, "gpu") == {"address": "fd00::7", "port": 2181}
     assert facts.reader(facts.Engines).arguments(SITE, "gw") is None
     assert facts.reader(facts.RouterState).arguments(SITE, "gpu") is None
+    for kind in (facts.DriverModule, facts.NvSwitch, facts.SecureBoot):
+        assert facts.reader(kind).arguments(SITE, "gw") is None
+        assert facts.reader(kind).arguments(SITE.model_copy(update={"stack": "cpu"}), "gpu") is None
 
 
 def run(commands: list[str]) -> list[list[str] | None]:

@@ -11,6 +11,7 @@ from dsdeploy.stacks.shapes import (
     Architecture,
     Branch,
     Caution,
+    Check,
     Distribution,
     Driver,
     GpuModel,
@@ -45,6 +46,7 @@ def matrix() -> Matrix:
         cautions=tuple(_caution(part) for part in top.rows("cautions")),
         drivers=drivers,
         runtimes=runtimes,
+        verify={name: _check(name, part) for name, part in top.parts("verify")},
         pairs={name: {version: one.raw() for version, one in part.all()} for name, part in top.parts("pairs")},
         profiles={name: _profile(name, part, drivers, runtimes) for name, part in top.parts("profiles")},
     )
@@ -160,6 +162,13 @@ def _runtime(name: str, part: Part) -> Runtime:
         index=part.text("index", ""),
         note=part.text("note", ""),
     )
+    part.done()
+    return made
+
+
+def _check(name: str, part: Part) -> Check:
+    asked = {key: part.text(key, "") for key in ("command", "library", "function", "where")}
+    made = Check(name, part.text("expect"), **asked)
     part.done()
     return made
 

@@ -132,6 +132,25 @@ class Runtime:
 
 
 @dataclass(frozen=True)
+class Check:
+    """One proof: a command whose output holds `expect`, or a library's function that gives that number.
+
+    `where` is `nvswitch` for what counts on such hosts only.
+    """
+
+    what: str
+    expect: str
+    command: str = ""
+    library: str = ""
+    function: str = ""
+    where: str = ""
+
+    def __str__(self) -> str:
+        asked = self.command or f"{self.function} of {self.library}"
+        return f"{self.what}: {asked} says {self.expect}" + (f", with {self.where}" if self.where else "")
+
+
+@dataclass(frozen=True)
 class Install:
     """One profile on one distribution; `none` says why it cannot be, and then the rest is empty."""
 
@@ -181,5 +200,6 @@ class Matrix:
     cautions: tuple[Caution, ...]
     drivers: Mapping[str, Driver]
     runtimes: Mapping[str, Runtime]
+    verify: Mapping[str, Check]
     pairs: Mapping[str, Mapping[str, Mapping[str, object]]]
     profiles: Mapping[str, Profile]
