@@ -74,7 +74,7 @@ def _needs(profile: Profile) -> list[str]:
     lines = []
     if profile.cuda:
         lines += [
-            f"driver    {profile.floor} or newer (CUDA {profile.cuda}: at least {profile.minimum}, came with {profile.own})",
+            f"driver    {profile.floor} or newer (its CUDA: {profile.minimum}; made with {profile.own})",
             f"GPU       compute capability {profile.compute}",
             f"checked   {', '.join(f'{name} {version}' for name, version in profile.components.items())}",
         ]

@@ -65,7 +65,8 @@ def _mended(matrix: Matrix, profile: Profile, host: Host, name: str, moved: bool
     if moved:
         yield _Tried(profile, host, name)
     changes = list(_changes(matrix, profile, host))
-    for chosen in chain.from_iterable(combinations(changes, count) for count in range(1, len(changes) + 1)):
+    tried = chain.from_iterable(combinations(changes, count) for count in range(1, len(changes) + 1))
+    for chosen in sorted(tried, key=lambda one: any(change is _bare for change, _ in one)):  # another driver last
         better = host
         for change, _ in chosen:
             better = change(better)
