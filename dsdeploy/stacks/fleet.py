@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dsdeploy.errors import Problem
 from dsdeploy.facts import DriverModule, Gpus, NvSwitch, Os, SecureBoot
-from dsdeploy.stacks import Gpu, Host, Verdict, catalogue, fits, judge, matrix
+from dsdeploy.stacks import Gpu, Host, Verdict, catalogue, fits, judge, matrix, versions
 
 if TYPE_CHECKING:
     from dsdeploy.hosts import Reading
@@ -34,7 +34,7 @@ def seen(site: Site, reading: Reading) -> Host | None:
         python=system.python,
         architecture=system.arch,
         gpus=tuple(Gpu(gpu.name, gpu.compute, gpu.memory) for gpu in gpus),
-        driver=told[0].driver if told else None,
+        driver=told[0].driver if told and versions.parse(told[0].driver) else None,
         loaded=module.loaded if module else "",
         modules=module.flavour if module else "",
         nvswitch=switches.switches > 0 if switches and switches.switches is not None else None,
