@@ -106,7 +106,7 @@ def _repository(name: str, part: Part) -> Repository:
 def _branch(name: str, part: Part) -> Branch:
     made = Branch(
         name,
-        part.text("cuda"),
+        part.text("cuda", ""),
         part.texts("modules"),
         part.text("compute"),
         part.text("eol", ""),
