@@ -61,6 +61,21 @@ def schema() -> int:
 
 
 @cli.command()
+@click.argument("name", required=False)
+@JSON
+def stacks(name: str | None, as_json: bool) -> int:
+    """The stacks a site file can name; with NAME, what one installs on each distribution, and what it needs.
+
+    \b
+    Example:  dsdeploy stacks
+              dsdeploy stacks cuda13 --json | jq .installs.el9
+    """
+    from dsdeploy.commands.stacks import stacks as run
+
+    return run(name, as_json=as_json)
+
+
+@cli.command()
 @SITE
 def inventory(site: Path) -> int:
     """Print the inventory that Ansible gets.

@@ -43,6 +43,7 @@ class Plan:
     unreachable: tuple[Problem, ...]
     problems: tuple[Problem, ...]
     rollout: Strategy | None = None
+    warnings: tuple[Problem, ...] = ()
 
     def refuse(self) -> None:
         """Raise HostUnreachable or PreflightError, with every problem, if `up` may not start."""
@@ -64,7 +65,8 @@ def make(site: Site, readings: Mapping[str, Reading], release: str | None, allow
     )
     rollout = _rollout(site, readings, release, allow_downtime) if not unreachable else None
     found += rollout.problems if rollout else ()
-    return Plan(release, serving(site, readings), actions, unreachable, tuple(found), rollout)
+    warned = preflight.warnings(site, readings)
+    return Plan(release, serving(site, readings), actions, unreachable, tuple(found), rollout, warned)
 
 
 def _rollout(site: Site, readings: Mapping[str, Reading], release: str | None, allow_downtime: bool) -> Strategy | None:

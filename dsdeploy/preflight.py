@@ -12,8 +12,11 @@ from dsdeploy.facts import Clock, Disks, Engines, Gpus, Memory, Os, PackageLock,
 from dsdeploy.hosts import Reading
 from dsdeploy.output import size
 from dsdeploy.site import Site
+from dsdeploy.stacks import fleet
 
-READ = (Clock, Disks, Engines, Gpus, Memory, Os, PackageLock, Ports, RouterState, SiteId, Srvr)
+READ = (
+    *fleet.READ, Clock, Disks, Engines, Memory, PackageLock, Ports, RouterState, SiteId, Srvr,
+)  # fmt: skip
 
 FAMILIES = ("debian", "redhat")
 OLDEST_PYTHON = (3, 8)
@@ -29,7 +32,7 @@ def problems(site: Site, readings: Mapping[str, Reading]) -> list[Problem]:
     found: list[Problem] = []
     for host, reading in readings.items():
         if reading.reachable:
-            for check in (_claimed, _system, _clock, _room, _ports, _hugepages, _gpus):
+            for check in (_claimed, _system, _clock, _room, _ports, _hugepages, _gpus, _stack):
                 found.extend(
                     Problem(problem.what, problem.where or f"host {host}", problem.hint)
                     for problem in check(site, host, reading)
@@ -161,3 +164,12 @@ def _gpus(site: Site, host: str, reading: Reading) -> Iterator[Problem]:
         if missing:
             yield Problem(f"engine.devices names GPU {missing}, {host} has {len(gpus)}: 0 to {len(gpus) - 1}",
                           f"{site.file.name}: engine.devices")  # fmt: skip
+
+
+def _stack(site: Site, host: str, reading: Reading) -> Iterator[Problem]:
+    yield from fleet.problems(site, host, reading)
+
+
+def warnings(site: Site, readings: Mapping[str, Reading]) -> tuple[Problem, ...]:
+    """What does not stand in the way and should be known all the same."""
+    return fleet.warnings(site, readings)

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CALLS = [
     (["init", "x.yml"], "init", "init"),
     (["schema"], "schema", "schema"),
+    (["stacks", "cuda13", "--json"], "stacks", "stacks"),
     (["inventory", "x.yml"], "inventory", "inventory"),
     (["check", "x.yml"], "check", "check"),
     (["plan", "x.yml", "--json"], "plan", "plan"),

@@ -21,12 +21,13 @@ from dsdeploy.site import Site
 
 CASES = sorted((Path(__file__).parent / "facts").glob("*/*.json"))
 KINDS = [
-    facts.AnsweringEngines, facts.Clock, facts.Disks, facts.EngineLog, facts.Engines, facts.Epoch, facts.Footprint,
-    facts.Gpus, facts.Hugepages, facts.Memory, facts.Os, facts.PackageLock, facts.Ports, facts.Releases,
-    facts.Rotation, facts.RouterState, facts.Runs, facts.SiteId, facts.Srvr, facts.Thp, facts.Weights,
+    facts.AnsweringEngines, facts.Clock, facts.Disks, facts.DriverModule, facts.EngineLog, facts.Engines,
+    facts.Epoch, facts.Footprint, facts.Gpus, facts.Hugepages, facts.Memory, facts.NvSwitch, facts.Os,
+    facts.PackageLock, facts.Ports, facts.Releases, facts.Rotation, facts.RouterState, facts.Runs, facts.SecureBoot,
+    facts.SiteId, facts.Srvr, facts.Thp, facts.Weights,
 ]  # fmt: skip
 SITE = Site.model_validate({
-    "site": "test", "stack": "cpu",
+    "site": "test", "stack": "cuda13",
     "hosts": {
         "gw": {"address": "10.1.2.3", "roles": ["router", "monitor"]},
         "gpu": {"address": "fd00::7", "roles": ["engine", "zookeeper"]},
@@ -96,11 +97,47 @@ def test_every_command_is_good_shell(kind: type[Any], shell_name: str) -> None:
         assert (done.returncode, done.stderr) == (0, "")
 
 
+ANSWER = "0, GPU-aa, 81251, 0, 470.57.02, NVIDIA A100-SXM4-80GB"
+REFUSES = f"""case "$*" in *compute_cap*) echo 'Field "compute_cap" is not a valid field to query.'; exit 2;; esac
+echo '{ANSWER}'"""
+TELLS = "echo '0, GPU-aa, 143771, 0, 580.95.05, 9.0, NVIDIA H200'"
+
+
+@pytest.mark.parametrize(
+    ("program", "found", "asked"),
+    [
+        (TELLS, [("NVIDIA H200", "9.0", "580.95.05")], 1),
+        (REFUSES, [("NVIDIA A100-SXM4-80GB", "", "470.57.02")], 2),
+        ("echo 'Unable to determine the device handle for GPU0000:17:00.0: Unknown Error'; exit 15", [], 2),
+        ("exit 124", [], 1),  # what timeout answers for a driver that hangs
+    ],
+)
+def test_an_older_driver_is_asked_again_without_what_it_does_not_know(
+    program: str, found: list[tuple[str, str, str]], asked: int, tmp_path: Path
+) -> None:
+    tool, log = tmp_path / "nvidia-smi", tmp_path / "log"
+    tool.write_text(f'#!/bin/sh\necho "$*" >> {log}\n{program}\n')
+    tool.chmod(0o755)
+    fact = facts.reader(facts.Gpus)
+    done = subprocess.run(
+        ["sh", "-c", fact.command()],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )
+    assert [(gpu.name, gpu.compute, gpu.driver) for gpu in fact.process(done.stdout.splitlines())] == found
+    assert len(log.read_text().splitlines()) == asked
+
+
 def test_facts_are_asked_only_where_they_mean_something() -> None:
     assert facts.reader(facts.Srvr).arguments(SITE, "gw") is None
     assert facts.reader(facts.Srvr).arguments(SITE, "gpu") == {"address": "fd00::7", "port": 2181}
     assert facts.reader(facts.Engines).arguments(SITE, "gw") is None
     assert facts.reader(facts.RouterState).arguments(SITE, "gpu") is None
+    for kind in (facts.DriverModule, facts.NvSwitch, facts.SecureBoot):
+        assert facts.reader(kind).arguments(SITE, "gw") is None
+        assert facts.reader(kind).arguments(SITE.model_copy(update={"stack": "cpu"}), "gpu") is None
 
 
 def run(commands: list[str]) -> list[list[str] | None]:

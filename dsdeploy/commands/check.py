@@ -19,10 +19,15 @@ def check(path: Path, *, as_json: bool, limit: tuple[str, ...]) -> int:
     found = plan.make(site, readings, None)
     if as_json:
         problems = [output.problem_dict(p) for p in (*found.unreachable, *found.problems)]
-        output.emit_json({"ok": not problems, "site": site.site, "hosts": list(readings), "problems": problems})
+        warned = {} if site.stack == "cpu" else {"warnings": [warning.what for warning in found.warnings]}
+        output.emit_json(
+            {"ok": not problems, "site": site.site, "hosts": list(readings), "problems": problems, **warned}
+        )
         if problems:
             return HostUnreachable.exit_code if found.unreachable else PreflightError.exit_code
         return 0
+    for warning in found.warnings:
+        output.note(f"warning: {warning.what}", style="yellow")
     found.refuse()
     output.say(f"{site.site}: {len(readings)} hosts answer, nothing stands in the way of: dsdeploy up {path}")
     return 0

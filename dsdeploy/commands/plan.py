@@ -44,6 +44,7 @@ def show(made: object, *, as_json: bool) -> None:
                 "actions": [vars(action) for action in made.actions],
                 "rollout": asdict(made.rollout) if made.rollout else None,
                 "problems": [output.problem_dict(problem) for problem in problems],
+                **({"warnings": [warning.what for warning in made.warnings]} if made.warnings else {}),
             }
         )
         return
@@ -54,6 +55,8 @@ def show(made: object, *, as_json: bool) -> None:
         output.say(f"nothing to change: {made.serving or 'nothing'} serves, as the site file says")
     if made.rollout:
         _show_rollout(made.rollout, made.serving or "several releases", made.release or "the release of the site file")
+    for warning in made.warnings:
+        output.note(f"warning: {warning.what}", style="yellow")
     output.errors(problems)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dsdeploy.facts.clock import Clock
 from dsdeploy.facts.disk import Disk, Disks
+from dsdeploy.facts.driver_module import DriverModule
 from dsdeploy.facts.engine import AnsweringEngines, Engines, EngineState
 from dsdeploy.facts.engine_log import EngineLog
 from dsdeploy.facts.epoch import Epoch
@@ -23,6 +24,7 @@ from dsdeploy.facts.footprint import Footprint
 from dsdeploy.facts.gpus import Gpu, Gpus
 from dsdeploy.facts.hugepages import Hugepages
 from dsdeploy.facts.memory import Memory
+from dsdeploy.facts.nvswitch import NvSwitch
 from dsdeploy.facts.os import Os
 from dsdeploy.facts.packages import PackageLock
 from dsdeploy.facts.ports import Port, Ports
@@ -30,6 +32,7 @@ from dsdeploy.facts.releases import ReleaseFiles, Releases
 from dsdeploy.facts.rotation import Rotation, RotationServer
 from dsdeploy.facts.router import RouterServer, RouterState
 from dsdeploy.facts.runs import HostRun, Runs
+from dsdeploy.facts.secure_boot import SecureBoot
 from dsdeploy.facts.site import SiteId
 from dsdeploy.facts.thp import Thp
 from dsdeploy.facts.weights import Stamp, Weights
@@ -40,6 +43,7 @@ __all__ = [
     "Clock",
     "Disk",
     "Disks",
+    "DriverModule",
     "EngineLog",
     "EngineState",
     "Engines",
@@ -51,6 +55,7 @@ __all__ = [
     "HostRun",
     "Hugepages",
     "Memory",
+    "NvSwitch",
     "Os",
     "PackageLock",
     "Port",
@@ -62,6 +67,7 @@ __all__ = [
     "RouterServer",
     "RouterState",
     "Runs",
+    "SecureBoot",
     "SiteId",
     "Srvr",
     "Stamp",

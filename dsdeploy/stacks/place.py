@@ -1,0 +1,54 @@
+"""Where a host stands in the matrix, and which packages it would get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dsdeploy.stacks import gpus, versions
+from dsdeploy.stacks.host import Host
+from dsdeploy.stacks.shapes import Branch, Distribution, Driver, Install, Matrix, Profile
+
+
+def distribution(matrix: Matrix, host: Host) -> Distribution | None:
+    """The distribution a host runs, among those offered."""
+    return _among(matrix.distributions, host)
+
+
+def elsewhere(matrix: Matrix, host: Host) -> Distribution | None:
+    """The same among those that are known and not offered."""
+    return _among(matrix.elsewhere, host)
+
+
+def _among(table: Mapping[str, Distribution], host: Host) -> Distribution | None:
+    """`9.4` is version 9 and `10` is not version 1: numbers are compared, and only as many as the table has."""
+    numbers = versions.parse(host.version)
+    for one in table.values():
+        wanted = versions.parse(one.version)
+        if host.id in one.ids and numbers[: len(wanted)] == wanted:
+            return one
+    return None
+
+
+def install(matrix: Matrix, profile: Profile, host: Host) -> Install | None:
+    """The packages of a profile on this host's distribution; None where the distribution is not offered."""
+    place = distribution(matrix, host)
+    return profile.installs.get(place.key) if place else None
+
+
+def flavours(matrix: Matrix, host: Host) -> tuple[str, ...]:
+    """Kernel module flavours that drive every GPU of the host, the better one first."""
+    left = ["open", "proprietary"]
+    for gpu in host.gpus:
+        generation = gpus.architecture(matrix, gpu)
+        if generation:
+            left = [flavour for flavour in left if flavour in generation.modules]
+    return tuple(left)
+
+
+def flavour(matrix: Matrix, driver: Driver, host: Host) -> str:
+    """The flavour to install from a set of packages, "" where none of them drives all GPUs of the host."""
+    return next((one for one in flavours(matrix, host) if one in driver.flavours), "")
+
+
+def branch(matrix: Matrix, driver: str) -> Branch | None:
+    return matrix.branches.get(versions.series(driver, 1))
