@@ -19,6 +19,8 @@ from .conftest import Flow, Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("site_put_back")]
 
+NOTICED_S = 0.5  # what a killed engine may take to leave every rotation: bench-failover holds it to that
+
 Load = Callable[[], AbstractContextManager[Flow]]
 BUILDS = "/srv/dsdeploy/builds"
 
@@ -128,7 +130,8 @@ def test_an_engine_that_hangs_in_the_soak_before_the_switch(lab: Lab, load: Load
 
 
 def test_a_canary_that_is_killed_in_the_soak_after_its_switch(lab: Lab, load: Load, serving: str) -> None:
-    """What the killed process was just answering is lost with it, unless it can be asked again; nothing else is."""
+    """What the killed process was just answering, or was handed before the routers noticed, is lost with it,
+    unless it can be asked again; nothing else is."""
     began, unit = lab.rotation(), f"dsdeploy-engine@{idle(lab, 'gpu1')}"
     other = lab.want_another(serving)
     lab.edit("soak: 2s", "soak: 8s")
@@ -137,7 +140,7 @@ def test_a_canary_that_is_killed_in_the_soak_after_its_switch(lab: Lab, load: Lo
         since = time.time()
         lab.tell("gpu1", f"systemctl kill --signal KILL {unit}")
         until = time.time()
-        flow.forgiven = lambda one: in_flight(one, since, until)
+        flow.forgiven = lambda one: in_flight(one, since, until + NOTICED_S)
         said = running.end(5)
     assert "turned bad during the soak: engine" in said and "on gpu1" in said
     assert "the engine's last words on gpu1" in said and f"{serving} serves, on every host" in said
