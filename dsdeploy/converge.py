@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from dsdeploy import decide, hosts, playbook, progress, roll
+from dsdeploy import decide, hosts, playbook, progress, rolling
 from dsdeploy.facts import Engines, Os, Rotation, Weights
 from dsdeploy.job import Job
+from dsdeploy.releases.view import View, view
 from dsdeploy.rollout import moves, prepared, run
 from dsdeploy.rollout.run import Asked
 from dsdeploy.rollout.target import Target
-from dsdeploy.rollout.view import View, view
 
 
 def prepare(job: Job, asked: Asked) -> None:
@@ -50,7 +50,7 @@ def ensemble(job: Job, asked: Asked) -> None:
         return
     with job.step("ensemble", "ZooKeeper ensemble"):
         job.run("ensemble", members)
-    roll.restart_where_needed(job.site, members, partial(member, job))
+    rolling.restart_where_needed(job.site, members, partial(member, job))
 
 
 def member(job: Job, host: str) -> None:

@@ -25,7 +25,7 @@ from dsdeploy.facts import (
     Weights,
 )  # fmt: skip
 from dsdeploy.quorum import Quorum
-from dsdeploy.rollout import recover
+from dsdeploy.releases import recover
 from dsdeploy.state import HostStatus, RouterStatus, Status
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from dsdeploy.errors import HostUnreachable, PreflightError, Problem
 from dsdeploy.facts import Engines, Footprint, Hugepages, Rotation, RouterState, SiteId, Srvr, Thp, Weights
 from dsdeploy.hosts import Reading
 from dsdeploy.output import size
-from dsdeploy.rollout import strategy
-from dsdeploy.rollout.strategy import Strategy
-from dsdeploy.rollout.view import view
+from dsdeploy.releases import strategy
+from dsdeploy.releases.strategy import Strategy
+from dsdeploy.releases.view import view
 from dsdeploy.site import Colour, Site
 
 READ = (*preflight.READ, Footprint, Hugepages, Rotation, Thp, Weights)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def abort(path: Path, asked: Asked) -> int:
     """Only before the commit: after it there is the way forward, and then a rollback."""
     site = load(path)
-    from dsdeploy.rollout import recover, run, undo
+    from dsdeploy.releases import recover
+    from dsdeploy.rollout import run, undo
 
     readings = run.read(site)
     left = recover.unfinished(readings)

@@ -15,8 +15,9 @@ def history(path: Path, *, as_json: bool) -> int:
     site = load(path)
     from dsdeploy import hosts
     from dsdeploy.facts import Engines, Epoch, Releases, Rotation, Runs, Weights
-    from dsdeploy.rollout import recover, target
-    from dsdeploy.rollout.view import view
+    from dsdeploy.releases import recover
+    from dsdeploy.releases.view import view
+    from dsdeploy.rollout import target
 
     readings = hosts.read(site, Engines, Epoch, Releases, Rotation, Runs, Weights)
     missing = hosts.unreachable(readings)

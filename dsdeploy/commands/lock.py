@@ -43,10 +43,10 @@ def release(path: Path, lock_id: str) -> int:
 
 def serving(site: Site) -> tuple[str, ...]:
     """The members that serve now; none while the ensemble has no quorum or is not there yet."""
-    from dsdeploy import hosts, roll
+    from dsdeploy import hosts, rolling
     from dsdeploy.facts import Srvr
 
-    now = roll.verdict(site, hosts.read(site, Srvr, names=site.with_role("zookeeper")))
+    now = rolling.verdict(site, hosts.read(site, Srvr, names=site.with_role("zookeeper")))
     if now.leader is None or not now.ok:
         output.note("no ensemble serves: this is about the lock on this computer only")
         return ()

@@ -12,7 +12,7 @@ from dsdeploy.output import size
 from dsdeploy.site import load
 
 if TYPE_CHECKING:
-    from dsdeploy.rollout.strategy import Strategy
+    from dsdeploy.releases.strategy import Strategy
 
 
 def plan(path: Path, *, as_json: bool, limit: tuple[str, ...], allow_downtime: bool = False) -> int:

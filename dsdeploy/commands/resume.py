@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def resume(path: Path, asked: Asked) -> int:
     """What the hosts remember is enough where the release is whole on them; before that, the same site file."""
     site = load(path)
-    from dsdeploy.rollout import prepared, recover, run, target
+    from dsdeploy.releases import recover
+    from dsdeploy.rollout import prepared, run, target
 
     readings = run.read(site)
     left = recover.unfinished(readings)

@@ -9,7 +9,7 @@ from dsdeploy.errors import DsdeployError
 from dsdeploy.site import load
 
 if TYPE_CHECKING:
-    from dsdeploy.rollout.recover import Past
+    from dsdeploy.releases.recover import Past
     from dsdeploy.rollout.run import Asked
 
 REFUSED = 1
@@ -19,8 +19,9 @@ def rollback(path: Path, asked: Asked, to: str | None) -> int:
     """An upgrade that was left unfinished is taken back instead. With nothing to roll back: a no-op that says so."""
     site = load(path)
     from dsdeploy import runs
-    from dsdeploy.rollout import recover, run, target, undo
-    from dsdeploy.rollout.view import view
+    from dsdeploy.releases import recover
+    from dsdeploy.releases.view import view
+    from dsdeploy.rollout import run, target, undo
 
     readings = run.read(site)
     left, serving = recover.unfinished(readings), view(site, readings).serving

@@ -22,7 +22,8 @@ def up(path: Path, asked: Asked, *, only: str | None, limit: tuple[str, ...]) ->
     site = load(path)
     from dsdeploy import converge, decide, hosts, prove
     from dsdeploy import plan as planning
-    from dsdeploy.rollout import recover, run
+    from dsdeploy.releases import recover
+    from dsdeploy.rollout import run
 
     with output.step(f"read {len(limit or site.hosts)} hosts"):
         readings = hosts.read(site, *run.READ, names=limit or None)

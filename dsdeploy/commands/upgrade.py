@@ -20,8 +20,9 @@ def upgrade(path: Path, asked: Asked) -> int:
     from dsdeploy import decide, prove
     from dsdeploy import plan as planning
     from dsdeploy.errors import DsdeployError
-    from dsdeploy.rollout import prepared, recover, run
-    from dsdeploy.rollout.view import view
+    from dsdeploy.releases import recover
+    from dsdeploy.releases.view import view
+    from dsdeploy.rollout import prepared, run
 
     readings = run.read(site)
     expected = decide.expected_release(site, readings)
@@ -48,12 +49,12 @@ def upgrade(path: Path, asked: Asked) -> int:
 def members(path: Path, asked: Asked) -> int:
     """`--component zookeeper`: the ensemble as the site file says, one member at a time, the leader last."""
     site = load(path)
-    from dsdeploy import converge, quorum, roll
+    from dsdeploy import converge, quorum, rolling
     from dsdeploy.errors import GateError
     from dsdeploy.rollout import run
 
     readings = run.read(site)
-    now = roll.patient(site)
+    now = rolling.patient(site)
     follower = next((name for name in now.voters if name != now.leader), None)
     allowed, why = quorum.may_take_down(now, [follower] if follower else [])
     if not allowed:
@@ -63,7 +64,7 @@ def members(path: Path, asked: Asked) -> int:
     with run.session(site, "members", readings, asked, component="zookeeper") as job:
         converge.ensemble(job, asked)
         run.end(job, "done", "", str(job.header.get("from", "")))
-    output.say(f"{site.site}: {job.outcome.changed} changed; {roll.now(site).why}")
+    output.say(f"{site.site}: {job.outcome.changed} changed; {rolling.now(site).why}")
     return 0
 
 

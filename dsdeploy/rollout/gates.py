@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from time import monotonic, sleep
 
-from dsdeploy import hosts, output, quorum, roll
+from dsdeploy import hosts, output, quorum, rolling
 from dsdeploy.errors import GateError, Problem
 from dsdeploy.facts import AnsweringEngines, EngineLog, EngineState, Rotation, RouterState, Srvr
 from dsdeploy.hosts import Reading
@@ -46,7 +46,7 @@ def _asked(site: Site, engines: Mapping[str, Colour]) -> list[str]:
 
 def ensemble(site: Site, readings: Mapping[str, Reading]) -> list[Problem]:
     """Why the quorum does not hold; nothing where it does, or where the site has no ensemble."""
-    now = roll.verdict(site, readings)
+    now = rolling.verdict(site, readings)
     if now.ok:
         return []
     return [Problem(f"no quorum: {now.why}", f"ensemble of {site.site}", quorum.MEND)]
@@ -54,7 +54,7 @@ def ensemble(site: Site, readings: Mapping[str, Reading]) -> list[Problem]:
 
 def missing_members(site: Site, readings: Mapping[str, Reading]) -> list[str]:
     """A sentence when the ensemble serves with less than all members: the next failure would be one too many."""
-    now = roll.verdict(site, readings)
+    now = rolling.verdict(site, readings)
     down = [name for name in now.voters if name not in now.serving]
     if not now.ok or not down:
         return []

@@ -15,10 +15,10 @@ from dsdeploy import hooks, hosts, output
 from dsdeploy.errors import DsdeployError, Fenced, GateError, Interrupted, PostconditionFailed, Problem
 from dsdeploy.facts import Engines, Rotation
 from dsdeploy.job import Job
+from dsdeploy.releases.strategy import Strategy
+from dsdeploy.releases.view import View, view
 from dsdeploy.rollout import gates, moves
-from dsdeploy.rollout.strategy import Strategy
 from dsdeploy.rollout.target import Target
-from dsdeploy.rollout.view import View, view
 from dsdeploy.site import Colour
 
 VIEW = (Engines, Rotation)

@@ -9,8 +9,8 @@ from time import monotonic, sleep
 from dsdeploy import hosts, output
 from dsdeploy.facts import Rotation
 from dsdeploy.job import Job
+from dsdeploy.releases.view import COLOURS, View
 from dsdeploy.rollout.target import Target
-from dsdeploy.rollout.view import COLOURS, View
 from dsdeploy.site import Colour
 
 POLL_SECONDS = 0.5

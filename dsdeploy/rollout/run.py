@@ -11,17 +11,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from dsdeploy import ensemble, hooks, hosts, interrupt, journal, output, playbook, prove, quorum, roll, runs
+from dsdeploy import ensemble, hooks, hosts, interrupt, journal, output, playbook, prove, quorum, rolling, runs
 from dsdeploy import plan as planning
 from dsdeploy.errors import DsdeployError, Fenced, GateError, HostUnreachable, Interrupted, LockHeld, Problem
 from dsdeploy.facts import Epoch, Releases, Runs
 from dsdeploy.hosts import Reading
 from dsdeploy.job import Job
-from dsdeploy.rollout import loop, recover, strategy
+from dsdeploy.releases import recover, strategy
+from dsdeploy.releases.recover import Past
+from dsdeploy.releases.view import view
+from dsdeploy.rollout import loop
 from dsdeploy.rollout.loop import Roll
-from dsdeploy.rollout.recover import Past
 from dsdeploy.rollout.target import Target, from_hosts
-from dsdeploy.rollout.view import view
 from dsdeploy.site import Site
 
 READ = (*planning.READ, Epoch, Releases, Runs)
@@ -57,12 +58,12 @@ def read(site: Site) -> dict[str, Reading]:
 def members(site: Site, readings: Readings, verb: str) -> tuple[str, ...]:
     """Members that serve. Without a quorum: none for `up`, which is what mends an ensemble; for any other verb
     GateError."""
-    now = roll.verdict(site, readings)
+    now = rolling.verdict(site, readings)
     if not now.ok and verb == "up":
         output.note("no ensemble serves: the lock is held on this computer, and the hosts refuse other runs")
         return ()
     if not now.ok:
-        now = roll.patient(site)
+        now = rolling.patient(site)
     if not now.ok:
         raise GateError(f"no quorum: {now.why}", f"ensemble of {site.site}", quorum.MEND)
     return now.serving

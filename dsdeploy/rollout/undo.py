@@ -5,12 +5,13 @@ from __future__ import annotations
 from dsdeploy import hosts, output, prove
 from dsdeploy.decisions import Decisions
 from dsdeploy.job import Job
-from dsdeploy.rollout import loop, run, strategy
+from dsdeploy.releases import strategy
+from dsdeploy.releases.recover import Past
+from dsdeploy.releases.view import view
+from dsdeploy.rollout import loop, run
 from dsdeploy.rollout.loop import Roll
-from dsdeploy.rollout.recover import Past
 from dsdeploy.rollout.run import READ, Asked, Readings
 from dsdeploy.rollout.target import Target, from_hosts
-from dsdeploy.rollout.view import view
 from dsdeploy.site import Site
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from dsdeploy.decisions import Decisions
 from dsdeploy.errors import Fenced, GateError, Interrupted, PlaybookFailed, PostconditionFailed, Problem
+from dsdeploy.releases.strategy import Strategy
+from dsdeploy.releases.view import HostView, Place, View
 from dsdeploy.rollout import gates, loop, moves
-from dsdeploy.rollout.strategy import Strategy
 from dsdeploy.rollout.target import Target
-from dsdeploy.rollout.view import HostView, Place, View
 from dsdeploy.site import Colour, Site
 
 from .conftest import NEW, OLD

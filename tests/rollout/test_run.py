@@ -27,7 +27,7 @@ def test_a_site_that_changed_after_it_was_read_is_not_acted_on(lab_site: Site, m
 
 def test_without_a_quorum_only_up_goes_on(lab_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     lost = {name: reading(name, Srvr(False, error="silent")) for name in lab_site.with_role("zookeeper")}
-    monkeypatch.setattr("dsdeploy.roll.ELECTION_SECONDS", 0.0)
+    monkeypatch.setattr("dsdeploy.rolling.ELECTION_SECONDS", 0.0)
     monkeypatch.setattr(hosts, "read", lambda site, *kinds, names=None: lost)
     assert run.members(lab_site, lost, "up") == ()
     with pytest.raises(GateError, match="no quorum") as refused:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dsdeploy import hosts, roll
+from dsdeploy import hosts, rolling
 from dsdeploy.errors import GateError
 from dsdeploy.facts import Srvr
 from dsdeploy.facts.restart import RestartNeeded, RestartNeededFact
@@ -41,7 +41,7 @@ class Ensemble:
 def run(monkeypatch: pytest.MonkeyPatch, lab_site: Site):  # type: ignore[no-untyped-def]
     def start(ensemble: Ensemble) -> list[str]:
         monkeypatch.setattr(hosts, "read", ensemble.read)
-        roll.restart_where_needed(lab_site, MEMBERS, ensemble.restart)
+        rolling.restart_where_needed(lab_site, MEMBERS, ensemble.restart)
         return ensemble.restarted
 
     return start
@@ -74,7 +74,7 @@ def test_a_member_that_does_not_come_back_stops_the_roll(run, monkeypatch) -> No
         ensemble.down.add(host)
 
     monkeypatch.setattr(ensemble, "restart", breaks)
-    monkeypatch.setattr(roll, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(rolling, "SETTLE_SECONDS", 0.0)
     with pytest.raises(GateError, match="did not rejoin"):
         run(ensemble)
     assert ensemble.restarted == ["gpu1"]

@@ -8,8 +8,8 @@ import pytest
 
 from dsdeploy.errors import DsdeployError
 from dsdeploy.hosts import Reading
+from dsdeploy.releases.view import view
 from dsdeploy.rollout import moves
-from dsdeploy.rollout.view import view
 from dsdeploy.site import Site
 
 from .conftest import NEW, OLD

@@ -11,7 +11,7 @@ from dsdeploy.errors import DsdeployError
 from dsdeploy.facts import Epoch, HostRun, Runs
 from dsdeploy.hosts import Reading
 from dsdeploy.journal import Journal
-from dsdeploy.rollout import recover
+from dsdeploy.releases import recover
 from dsdeploy.runs import Run
 
 from .conftest import NEW, OLD, reading

@@ -8,8 +8,8 @@ import pytest
 
 from dsdeploy import plan
 from dsdeploy.hosts import Reading
-from dsdeploy.rollout import strategy
-from dsdeploy.rollout.view import view
+from dsdeploy.releases import strategy
+from dsdeploy.releases.view import view
 from dsdeploy.site import Site
 
 from .conftest import GIB, NEW, OLD

@@ -14,7 +14,7 @@ from dsdeploy.errors import Problem
 from dsdeploy.facts import Engines, Footprint, Gpus, Memory, Weights
 from dsdeploy.hosts import Reading
 from dsdeploy.output import size
-from dsdeploy.rollout.view import View
+from dsdeploy.releases.view import View
 from dsdeploy.site import Site
 
 BATCHES = 4  # after the canary, at most so many: a fleet of 40 goes 1, 10, 10, 10, 9
