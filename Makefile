@@ -11,7 +11,8 @@ setup:  ## .venv, and the system packages the lab needs
 demo: setup  ## four machines on this computer, from bare Debian to an answer
 	@scripts/demo.sh
 
-test: setup  ## everything this machine can run; says what was left out and why
+test:  ## everything this machine can run; says what was left out and why
+	@scripts/setup.sh test
 	@scripts/test.sh
 
 test-faults: setup  ## the controller killed at every crash point, under load, on a lab of its own; hours. FAULTS='--only switch'

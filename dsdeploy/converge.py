@@ -7,9 +7,8 @@ from dataclasses import replace
 from functools import partial
 
 from dsdeploy import decide, hosts, playbook, progress, rolling
-from dsdeploy.facts import Engines, Os, Rotation, Weights
+from dsdeploy.facts import Engines, Os, Weights
 from dsdeploy.job import Job
-from dsdeploy.releases.view import View, view
 from dsdeploy.rollout import moves, prepared, run
 from dsdeploy.rollout.run import Asked
 from dsdeploy.rollout.target import Target
@@ -64,9 +63,9 @@ def serve(job: Job, asked: Asked) -> None:
     if not job.targets("engine"):
         return
     _decide_if_skipped(job)
-    seen = _look(job)
+    seen = moves.look(job.site)
     if seen.needs(job.decisions.release) and not job.limit:
-        run.move(job, Target(job.decisions.release, job.site, job.decisions), seen.serving, asked)
+        run.move(job, Target(job.decisions.release, job.site, job.decisions), str(job.header["from"]), asked)
     else:
         start(job, asked)
 
@@ -86,7 +85,7 @@ def router(job: Job, asked: Asked) -> None:
     if not routers:
         return
     _decide_if_skipped(job)
-    seen = _look(job)
+    seen = moves.look(job.site)
     active = {name: _stays(host.active) or job.decisions.colours.get(name, "") for name, host in seen.hosts.items()}
     job.decisions = replace(
         job.decisions,
@@ -98,17 +97,12 @@ def router(job: Job, asked: Asked) -> None:
     with job.step("router", f"routers: settings of the site file, {job.decisions.release} behind them", past=True):
         job.run("router", routers)
     if not job.limit:
-        moves.retire(job, _look(job), job.decisions.release)
+        moves.retire(job, job.decisions.release)
 
 
 def _stays(active: Mapping[str, str | None]) -> str:
     """The colour that takes a host's requests now, on the first router that has one."""
     return next((colour for colour in active.values() if colour), "")
-
-
-def _look(job: Job) -> View:
-    names = [*job.site.with_role("engine"), *job.site.with_role("router")]
-    return view(job.site, hosts.read(job.site, Engines, Rotation, names=names))
 
 
 def _decide(job: Job) -> None:

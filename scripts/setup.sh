@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # The system packages that are missing, and .venv. A second run finds both in place and takes a second.
+# `setup.sh test` also has what only tests need.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(podman conmon iptables uidmap mmdebstrap debian-archive-keyring iproute2 openssh-client curl
   haproxy python3-venv netavark aardvark-dns)
+[ "${1:-}" != test ] || packages+=(zookeeper default-jre-headless)  # for tests of the lock; starts no daemon
 command -v runc >/dev/null || packages+=(runc)  # Docker's own packages bring one, and the two conflict
 
 left_out() { echo "left out: $1"; }

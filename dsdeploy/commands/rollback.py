@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from dsdeploy.releases.recover import Past
     from dsdeploy.rollout.run import Asked
 
-REFUSED = 1
-
 
 def rollback(path: Path, asked: Asked, to: str | None) -> int:
     """An upgrade that was left unfinished is taken back instead. With nothing to roll back: a no-op that says so."""
@@ -44,7 +42,7 @@ def rollback(path: Path, asked: Asked, to: str | None) -> int:
         return run.answer(asked, f"{site.site}: nothing to roll back: {why}{way}")
     found = target.from_hosts(site, readings, wanted)  # refuses here, before anything is touched, if a part is missing
     if not run.confirmed(asked, f"Bring back {wanted} in place of {serving} on {site.site}?"):
-        return REFUSED
+        return run.REFUSED
     return run.go(site, "rollback", readings, asked, lambda job: found, again, to=wanted)
 
 

@@ -13,8 +13,6 @@ from dsdeploy.site import load
 if TYPE_CHECKING:
     from dsdeploy.rollout.run import Asked
 
-REFUSED = 1
-
 
 def up(path: Path, asked: Asked, *, only: str | None, limit: tuple[str, ...]) -> int:
     """Load, read, plan, confirm, lock, run, observe. Exit code 0 only if the postconditions were observed."""
@@ -28,17 +26,17 @@ def up(path: Path, asked: Asked, *, only: str | None, limit: tuple[str, ...]) ->
     with output.step(f"read {len(limit or site.hosts)} hosts"):
         readings = hosts.read(site, *run.READ, names=limit or None)
     expected = decide.expected_release(site, readings)
-    recover.same_way(recover.unfinished(readings), expected, site.file.name)
+    left = recover.unfinished(readings)
+    recover.same_way(left, expected, site.file.name)
     made = planning.make(site, readings, expected, asked.allow_downtime)
     if not asked.as_json:
         plan_command.show(made, as_json=False)
     made.refuse()
-    if made.actions and not asked.yes and not output.confirm(f"Go on with {site.site}?"):
-        output.note("nothing was changed; --yes goes on without asking")
-        return REFUSED
+    if made.actions and not run.confirmed(asked, f"Go on with {site.site}?"):
+        return run.REFUSED
 
-    with run.session(site, "up", readings, asked, limit=limit, to=expected or "") as job:
-        old = made.serving or ""
+    with run.session(site, "up", readings, asked, left, limit=limit, to=expected or "") as job:
+        old = str(job.header["from"])
         with run.told(job, expected or "", old):
             for stage in converge.stages(only):
                 stage(job, asked)

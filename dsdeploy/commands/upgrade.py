@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from dsdeploy import output
 from dsdeploy.commands import plan as plan_command
-from dsdeploy.commands.up import REFUSED
 from dsdeploy.site import load
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def upgrade(path: Path, asked: Asked) -> int:
     if left:
         output.note(f"going on with run {left.run} of {left.who}, left at step {left.step}", style="bold")
     if not run.confirmed(asked, f"Replace {made.serving} on {site.site}?"):
-        return REFUSED
+        return run.REFUSED
     return run.go(site, "upgrade", readings, asked, prepared.prepared, left, to=expected or "")
 
 
@@ -60,7 +59,7 @@ def members(path: Path, asked: Asked) -> int:
     if not allowed:
         raise GateError(f"no member may be restarted: {why}", f"ensemble of {site.site}", quorum.MEND)
     if not run.confirmed(asked, f"Roll the ensemble of {site.site}, one member at a time?"):
-        return REFUSED
+        return run.REFUSED
     with run.session(site, "members", readings, asked, component="zookeeper") as job:
         converge.ensemble(job, asked)
         run.end(job, "done", "", str(job.header.get("from", "")))

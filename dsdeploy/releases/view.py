@@ -14,6 +14,7 @@ from dsdeploy.hosts import Reading
 from dsdeploy.site import Colour, Site
 
 COLOURS: tuple[Colour, Colour] = ("blue", "green")
+OTHER: Mapping[Colour, Colour] = {"blue": "green", "green": "blue"}
 _RUNS = ("active", "activating", "reloading", "deactivating")
 
 

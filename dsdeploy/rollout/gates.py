@@ -36,7 +36,6 @@ def allow(job: Job, before: str, engines: Mapping[str, Colour], release: str) ->
             sleep(POLL_SECONDS)
         for warning in missing_members(job.site, readings):
             output.note(f"    {warning}", style="yellow")
-        job.lock.check()
         job.lock.step(before)
 
 

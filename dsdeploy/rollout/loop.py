@@ -11,17 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from dsdeploy import hooks, hosts, output
+from dsdeploy import hooks, output
 from dsdeploy.errors import DsdeployError, Fenced, GateError, Interrupted, PostconditionFailed, Problem
-from dsdeploy.facts import Engines, Rotation
 from dsdeploy.job import Job
 from dsdeploy.releases.strategy import Strategy
-from dsdeploy.releases.view import View, view
+from dsdeploy.releases.view import OTHER, View
 from dsdeploy.rollout import gates, moves
 from dsdeploy.rollout.target import Target
 from dsdeploy.site import Colour
-
-VIEW = (Engines, Rotation)
 
 
 @dataclass
@@ -35,12 +32,6 @@ class Roll:
     source: Callable[[], Target]
     cut: int = 0
 
-    def look(self) -> View:
-        """What is where, now."""
-        site = self.job.site
-        names = [*site.with_role("engine"), *site.with_role("router")]
-        return view(site, hosts.read(site, *VIEW, names=names))
-
 
 def forward(roll: Roll) -> None:
     """All hosts to the target. Raises GateError when a gate said no and the old release serves everywhere;
@@ -48,7 +39,7 @@ def forward(roll: Roll) -> None:
     job = roll.job
     job.decisions = roll.target.decisions
     try:
-        seen = roll.look()
+        seen = moves.look(roll.job.site)
         pending = seen.pending(roll.target.release)
         if pending:
             gates.allow(job, "the upgrade", {}, roll.target.release)
@@ -64,26 +55,26 @@ def forward(roll: Roll) -> None:
     except DsdeployError as error:
         _give_up(roll, error)
     _commit(roll)
-    moves.retire(job, roll.look(), roll.target.release)
+    roll.cut += moves.retire(job, roll.target.release)
 
 
 def _take(roll: Roll, number: int, batch: tuple[str, ...]) -> None:
     """One batch: gate, switch on every router, prove, drain, soak, gate."""
-    job, target, seen = roll.job, roll.target, roll.look()
+    job, target, seen = roll.job, roll.target, moves.look(roll.job.site)
     batch = tuple(host for host in batch if not seen.hosts[host].serves(target.release))
     if not batch:
         return
     total = len(roll.strategy.batches)
     output.note(f"batch {number} of {total}: {', '.join(batch)}", style="bold")
     where = {host: seen.hosts[host].place(target.release) for host in batch}
-    old = {host: _other(colour) for host, colour in where.items()}
+    old = {host: OTHER[colour] for host, colour in where.items()}
     hooks.run(job, "pre-switch", batch=list(batch), to=target.release)
     if roll.strategy.name == "in-turn":
         _swap(roll, batch, where, old)
     for router in job.site.with_role("router"):
         gates.allow(job, f"the switch on {router}", where, target.release)
         moves.switch(job, router, target, where, roll.old)
-    left = roll.look().pending(target.release)
+    left = moves.look(roll.job.site).pending(target.release)
     gates.prove(job, where, target.release, roll.old, whole=not left)
     hooks.run(job, "post-switch", batch=list(batch), to=target.release)
     if roll.strategy.name == "side-by-side":
@@ -155,7 +146,7 @@ def back(roll: Roll, reasons: list[Problem]) -> None:
 
 
 def _bring_back(roll: Roll) -> None:
-    job, seen = roll.job, roll.look()
+    job, seen = roll.job, moves.look(roll.job.site)
     moved = [name for name, host in seen.hosts.items() if roll.old and not host.serves(roll.old)]
     if moved:
         source = roll.source()
@@ -164,24 +155,15 @@ def _bring_back(roll: Roll) -> None:
         waiting = sorted(moved, key=lambda name: bool(seen.hosts[name].releases))
         for group in [[host] for host in waiting] if roll.strategy.name == "in-turn" else [moved]:
             _return(roll, source, group)
-        where = {host: roll.look().hosts[host].place(roll.old) for host in moved}
+        where = {host: moves.look(roll.job.site).hosts[host].place(roll.old) for host in moved}
         gates.prove(job, where, roll.old, roll.target.release, whole=True)
-        roll.cut += moves.drain(job, {host: _other(colour) for host, colour in where.items()})
-    seen = roll.look()
-    given_up = {
-        host: colour
-        for host, colour in moves.others(seen, roll.old).items()
-        if seen.hosts[host].places[colour].release == roll.target.release
-        and colour not in seen.hosts[host].active.values()
-    }
-    if seen.routers:
-        moves.park(job, [f"{host}-{colour}" for host, colour in given_up.items()], cut=True)
-    moves.stop(job, given_up, step="clear")
+        roll.cut += moves.drain(job, {host: OTHER[colour] for host, colour in where.items()})
+    roll.cut += moves.retire(job, roll.old, only=roll.target.release, step="clear")
 
 
 def _return(roll: Roll, source: Target, group: list[str]) -> None:
     """These hosts' requests to the old release again; it is started first where it does not run any more."""
-    job, seen = roll.job, roll.look()
+    job, seen = roll.job, moves.look(roll.job.site)
     where = {host: seen.hosts[host].place(roll.old) for host in group}
     down = {host: colour for host, colour in where.items() if not seen.hosts[host].places[colour].ready}
     for host, colour in down.items():
@@ -194,14 +176,10 @@ def _return(roll: Roll, source: Target, group: list[str]) -> None:
 
 def _make_room(roll: Roll, seen: View, host: str, colour: Colour) -> None:
     """In turn, the new release has the memory the old one needs: it leaves rotation, then it is stopped."""
-    other = _other(colour)
+    other = OTHER[colour]
     if roll.strategy.name != "in-turn" or not seen.hosts[host].places[other].runs:
         return
     if other in seen.hosts[host].active.values() and not roll.strategy.downtime:
         moves.out(roll.job, host, roll.target.release, step="back")
         roll.cut += moves.drain(roll.job, {host: other})
     moves.stop(roll.job, {host: other}, step="clear")
-
-
-def _other(colour: Colour) -> Colour:
-    return "green" if colour == "blue" else "blue"

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import monotonic, sleep
 
 from dsdeploy import hosts, output
-from dsdeploy.facts import Rotation
+from dsdeploy.facts import Engines, Rotation
 from dsdeploy.job import Job
-from dsdeploy.releases.view import COLOURS, View
+from dsdeploy.releases.view import COLOURS, OTHER, View, view
 from dsdeploy.rollout.target import Target
-from dsdeploy.site import Colour
+from dsdeploy.site import Colour, Site
 
 POLL_SECONDS = 0.5
 Colours = Mapping[str, Colour]
+
+
+def look(site: Site) -> View:
+    """What is where, read this moment."""
+    names = [*site.with_role("engine"), *site.with_role("router")]
+    return view(site, hosts.read(site, Engines, Rotation, names=names))
 
 
 def start(job: Job, target: Target, where: Colours, step: str = "start") -> None:
@@ -41,15 +47,14 @@ def out(job: Job, host: str, old: str, step: str = "out") -> None:
 
 def swap(job: Job, target: Target, host: str, colour: Colour) -> None:
     """Where memory holds one release: the old one is stopped, then the new one started."""
-    other = COLOURS[1 - COLOURS.index(colour)]
     with job.step(
         "swap", f"{host}: stop the old release, start {target.release}", release=target.release, hosts={host: colour}
     ):
-        job.run("stop", (host,), replace(target.decisions, colours={host: other}))
+        job.run("stop", (host,), replace(target.decisions, colours={host: OTHER[colour]}))
         job.run("engine", (host,), replace(target.decisions, colours={host: colour}), site=target.site)
 
 
-def drain(job: Job, where: Colours) -> int:
+def drain(job: Job, where: Colours, past: bool = False) -> int:
     """Wait until these colours answer no request on any router; after the site's drain time the rest is cut.
 
     Returns how many requests were cut. A router that cannot be asked counts as still answering.
@@ -68,7 +73,7 @@ def drain(job: Job, where: Colours) -> int:
             sleep(POLL_SECONDS)
         else:
             return 0
-    cut = park(job, servers, cut=True, past=False)
+    cut = park(job, servers, cut=True, past=past)
     output.note(f"    {cut} requests were cut after {job.site.rollout.drain:g} s of draining", style="yellow")
     return cut
 
@@ -92,23 +97,30 @@ def stop(job: Job, where: Colours, step: str = "stop") -> None:
         job.run("stop", tuple(where), replace(job.decisions, colours=dict(where)))
 
 
-def retire(job: Job, seen: View, serving: str) -> None:
-    """What the release that serves has replaced: out of the routers, then stopped."""
-    taken = {
-        host: colour for host, colour in others(seen, serving).items() if colour not in seen.hosts[host].active.values()
-    }
+def retire(job: Job, serving: str, only: str = "", step: str = "stop") -> int:
+    """What still runs beside the release that serves (`only` that release): drained, put away, then stopped.
+
+    Drained here too: the run that took it out of rotation may have died before it had waited. Returns how many
+    requests were cut.
+    """
+    seen, past = look(job.site), step == "stop"
+    left = {host: colour for host, colour in idle(seen, serving).items()
+            if only in ("", seen.hosts[host].places[colour].release)}  # fmt: skip
+    cut = 0
     if seen.routers:
-        park(job, [f"{host}-{colour}" for host, colour in taken.items()], cut=True)
-    stop(job, taken)
+        cut = drain(job, left, past)
+        park(job, [f"{host}-{colour}" for host, colour in left.items()], past=past)
+    stop(job, left, step)
+    return cut
 
 
-def others(view: View, serving: str, among: Collection[str] | None = None) -> dict[str, Colour]:
-    """The colours in which another release than this one still runs."""
+def idle(seen: View, serving: str) -> dict[str, Colour]:
+    """The colours in which another release than this one runs and takes no new requests."""
     return {
         name: colour
-        for name, host in view.hosts.items()
+        for name, host in seen.hosts.items()
         for colour in COLOURS
-        if (among is None or name in among) and host.places[colour].runs and host.places[colour].release != serving
+        if host.places[colour].runs and host.places[colour].release != serving and colour not in host.active.values()
     }
 
 

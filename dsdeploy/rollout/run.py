@@ -25,6 +25,7 @@ from dsdeploy.rollout.loop import Roll
 from dsdeploy.rollout.target import Target, from_hosts
 from dsdeploy.site import Site
 
+REFUSED = 1  # exit code when the operator says no
 READ = (*planning.READ, Epoch, Releases, Runs)
 
 Readings = Mapping[str, Reading]

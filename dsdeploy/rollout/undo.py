@@ -19,7 +19,7 @@ def undo(site: Site, readings: Readings, asked: Asked, left: Past) -> int:
     """Requests return to the release before, the new one is stopped; its files stay. Raises as loop.back."""
     what = f"the {left.verb} to {left.to or 'a new release'}"
     if not run.confirmed(asked, f"Take back {what} on {site.site}?"):
-        return 1
+        return run.REFUSED
     with run.session(site, left.verb, readings, asked, left) as job:
         loop.back(_roll(job, readings, left), [])
         if left.source:

@@ -68,4 +68,6 @@ def test_with_both_colours_in_rotation_there_is_no_place(lab_site: Site, world: 
 
 def test_what_is_left_over_is_what_runs_another_release(lab_site: Site, world: World) -> None:
     places = {"gpu1": {"blue": OLD, "green": NEW}, "gpu2": {"blue": f"!{OLD}", "green": NEW}}
-    assert moves.others(view(lab_site, world(places, BOTH)), NEW) == {"gpu1": "blue"}
+    green = {router: dict.fromkeys(active, "green") for router, active in BOTH.items()}
+    assert moves.idle(view(lab_site, world(places, BOTH)), NEW) == {}, "what takes requests is not idle"
+    assert moves.idle(view(lab_site, world(places, green)), NEW) == {"gpu1": "blue"}

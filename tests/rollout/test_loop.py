@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -83,7 +84,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             del world.runs[item]
         assert world.answers()
 
-    def drain(job: Any, where: dict[str, Colour]) -> int:
+    def drain(job: Any, where: dict[str, Colour], past: bool = False) -> int:
+        if not where:
+            return 0
         world.act(f"drain {' '.join(where)}")
         return 0
 
@@ -100,7 +103,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(gates, "allow", lambda job, before, engines, release: world.act(f"gate {before}"))
     monkeypatch.setattr(gates, "soak", lambda job, title, engines, release: world.act(f"soak {title}"))
     monkeypatch.setattr(gates, "prove", lambda job, where, release, old, whole: world.act(f"prove {release} {whole}"))
-    monkeypatch.setattr(loop.Roll, "look", world.look)
+    monkeypatch.setattr(moves, "look", world.look)
     monkeypatch.setattr(loop.hooks, "run", lambda job, name, **about: world.act(f"hook {name}"))
     return world
 
@@ -133,7 +136,7 @@ def test_side_by_side_in_order(world: World, roll: Callable[..., loop.Roll]) -> 
         f"start {NEW} gpu1 gpu2",
         "switch gw1 gpu1", "switch gw2 gpu1", f"prove {NEW} False", "drain gpu1",
         "switch gw1 gpu2", "switch gw2 gpu2", f"prove {NEW} True", "drain gpu2",
-        "commit", "stop gpu1 gpu2",
+        "commit", "drain gpu1 gpu2", "stop gpu1 gpu2",
     ]  # fmt: skip
     assert world.answers() == {NEW} and set(world.runs.values()) == {NEW}
     for act in ("switch gw1 gpu1", "switch gw2 gpu1"):
@@ -213,51 +216,55 @@ def test_what_fails_after_the_commit_is_not_undone(world: World, roll: Callable[
     assert world.answers() == {NEW}
 
 
-@pytest.mark.parametrize("step", range(1, 30))
-def test_a_run_that_died_anywhere_is_finished_by_the_next(
-    world: World, roll: Callable[..., loop.Roll], step: int
-) -> None:
-    class Died(BaseException):
-        pass
+class Died(BaseException):
+    """The controller, in the middle of an act."""
 
-    count = 0
-    real = world.act
+
+def die(world: World, step: int) -> Callable[[], None]:
+    """Makes the act of this number kill the run; returns what brings the world back to normal."""
+    real, left = world.act, iter(range(1, step))
 
     def act(words: str) -> None:
-        nonlocal count
-        count += 1
-        if count == step:
+        if next(left, None) is None:
             raise Died
         real(words)
 
     world.act = act  # type: ignore[method-assign]
-    try:
+    return lambda: setattr(world, "act", real)
+
+
+@pytest.mark.parametrize("step", range(1, 30))
+def test_a_run_that_died_anywhere_is_finished_by_the_next(
+    world: World, roll: Callable[..., loop.Roll], step: int
+) -> None:
+    back_to_life = die(world, step)
+    with contextlib.suppress(Died):
         loop.forward(roll())
-    except Died:
-        assert world.answers() <= {OLD, NEW}
-    world.act = real  # type: ignore[method-assign]
+    assert world.answers() <= {OLD, NEW}
+    back_to_life()
     loop.forward(roll())
     assert world.answers() == {NEW} and set(world.runs.values()) == {NEW}
 
 
 @pytest.mark.parametrize("step", range(1, 24))
 def test_or_is_taken_back(world: World, roll: Callable[..., loop.Roll], step: int) -> None:
-    class Died(BaseException):
-        pass
-
-    count = 0
-    real = world.act
-
-    def act(words: str) -> None:
-        nonlocal count
-        count += 1
-        if count == step:
-            raise Died
-        real(words)
-
-    world.act = act  # type: ignore[method-assign]
+    back_to_life = die(world, step)
     with pytest.raises(Died):
         loop.forward(roll())
-    world.act = real  # type: ignore[method-assign]
+    back_to_life()
     loop.back(roll(), [])
     assert world.answers() == {OLD} and set(world.runs.values()) == {OLD}
+
+
+@pytest.mark.parametrize("way", ["forward", "back"])
+def test_what_a_dead_run_had_not_drained_is_drained_before_it_is_stopped(
+    world: World, roll: Callable[..., loop.Roll], way: str
+) -> None:
+    """The run died between its last switch and the wait for what the other release was still answering."""
+    serves: Colour = "green" if way == "forward" else "blue"
+    for host in ("gpu1", "gpu2"):
+        world.runs[host, "green"] = NEW
+    world.active = dict.fromkeys(world.active, serves)
+    loop.forward(roll()) if way == "forward" else loop.back(roll(), [])
+    ends = next(act for act in world.acts if act.startswith(("stop", "clear")))
+    assert "drain gpu1 gpu2" in world.acts[: world.acts.index(ends)]
