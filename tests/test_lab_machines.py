@@ -80,6 +80,15 @@ def test_docker_is_told_what_podman_knows_by_itself() -> None:
     assert "--cgroupns=private" in argv and "--stop-signal=SIGRTMIN+3" in argv and "--systemd=always" not in argv
 
 
+def test_each_machine_has_its_share_of_the_processors_and_a_router_may_be_real_time() -> None:
+    shared = replace(PODMAN, realtime=True)
+    router = replace(WANTED, machine=replace(GW1, weight=16, router=True))
+    argv = run_argv(shared, LAB, router)
+    assert {"--cpu-shares=16384", "--cgroup-parent=/", "--cpu-rt-runtime=50000"} <= set(argv)
+    assert not [word for word in run_argv(shared, LAB, WANTED) if word.startswith("--cpu-rt")]
+    assert not [word for word in run_argv(PODMAN, LAB, router) if word.startswith(("--cpu-rt", "--cgroup-parent"))]
+
+
 def test_the_mirror_sees_its_folder_read_only() -> None:
     argv = run_argv(PODMAN, LAB, replace(WANTED, machine=MIRROR, folder="/work/mirror"))
     assert "--volume=/work/mirror:/srv/mirror:ro" in argv

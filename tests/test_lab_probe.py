@@ -12,7 +12,8 @@ from dsdeploy.lab.probe import Probe, limits, refusal, runtime
 
 FIT = Probe(
     engine="podman", root=True, programs=frozenset({"podman", "runc", "crun", "mmdebstrap", "ssh-keygen", "ip"}),
-    namespaces=True, cgroup2=True, netavark=True, nofile=20000, nproc=96365, nr_open=1048576, pid_max=32768,
+    namespaces=True, cgroup2=True, realtime=True, netavark=True, nofile=20000,
+    nproc=96365, nr_open=1048576, pid_max=32768,
 )  # fmt: skip
 
 

@@ -10,18 +10,26 @@ from urllib.parse import urlsplit
 from dsdeploy.errors import LabError
 from dsdeploy.site import Site
 
+# What each would have of its own processors as a real machine: late adverts, health checks and heartbeats are read as
+# deaths, so whoever works on this computer (a play's forks, a build) waits for them, not they for it.
+_WEIGHTS = {"router": 16, "engine": 8, "zookeeper": 4}
 VERSIONS = ("v1", "v2")  # what the mirror offers; a version is made from the seed of the same number
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One container: a host of the site, or the weights mirror."""
+    """One container: a host of the site, or the weights mirror.
+
+    `weight`: its share of this computer's processors, in processes of usual priority.
+    """
 
     name: str
     address: str
     container: str
     mirror: bool = False
+    weight: int = 1
+    router: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,10 @@ def layout(site: Site) -> Layout:
                 f"host {name}",
                 "use addresses from .2 to .254",
             )
-    machines = [Machine(name, str(address), _container(site, name)) for name, address in addresses.items()]
+    machines = [
+        Machine(name, str(address), _container(site, name), weight=_weight(site, name), router=_router(site, name))
+        for name, address in addresses.items()
+    ]
     mirror, folder = _mirror(site, subnet)
     return Layout(site.site, f"dsdeploy-{site.site}", subnet, (*machines, *mirror), folder)
 
@@ -88,6 +99,14 @@ def _address(site: Site, name: str) -> IPv4Address:
             f"host {name}",
             "give the hosts of a lab addresses such as 10.90.0.11",
         ) from None
+
+
+def _weight(site: Site, name: str) -> int:
+    return max(_WEIGHTS.get(role, 1) for role in site.hosts[name].roles)
+
+
+def _router(site: Site, name: str) -> bool:
+    return "router" in site.hosts[name].roles
 
 
 def _container(site: Site, machine: str) -> str:

@@ -13,6 +13,8 @@ from dsdeploy.lab.layout import Layout, Machine
 from dsdeploy.lab.podman import ASKED, LAB, MACHINE, SITE_FILE, Podman
 
 Verb = Literal["create", "replace", "start", "reuse"]
+ONE_PROCESS = 1024  # shares: what one process of usual priority has
+REALTIME_US = 50_000  # of each second: keepalived's adverts need far less, and a loop of its own cannot take more
 STOP_SECONDS = 30  # as long as services may take to stop when somebody restarts a machine
 
 
@@ -69,6 +71,7 @@ def _shape(podman: Podman, lab: Layout, wanted: Wanted) -> list[str]:
         f"--mac-address={mac(address)}",
         *podman.ulimits,
         "--pids-limit=-1",
+        *_processors(podman, wanted.machine),
         f"--stop-timeout={STOP_SECONDS}",
         "--tmpfs=/run:rw,exec,nosuid,nodev,mode=755",
         "--tmpfs=/tmp:rw,exec,nosuid,nodev,mode=1777",
@@ -82,6 +85,19 @@ def _shape(podman: Podman, lab: Layout, wanted: Wanted) -> list[str]:
         )
     if wanted.folder:
         argv.append(f"--volume={wanted.folder}:/srv/mirror:ro")
+    return argv
+
+
+def _processors(podman: Podman, machine: Machine) -> list[str]:
+    """A share of this computer's processors for each machine, next to its own processes.
+
+    podman's usual parent would be one group: all machines of all labs together with the weight of one process.
+    """
+    argv = [f"--cpu-shares={machine.weight * ONE_PROCESS}"]
+    if podman.realtime and podman.name == "podman":
+        argv.append("--cgroup-parent=/")
+        if machine.router:
+            argv.append(f"--cpu-rt-runtime={REALTIME_US}")
     return argv
 
 

@@ -37,13 +37,15 @@ class Podman:
     """How containers are made here.
 
     `name` is podman or docker (one command line serves both); `conf` is podman's settings file, an own one
-    so that the machine's never count; `ulimits` are what every `run` needs; `cgroup2` the kernel's layout.
+    so that the machine's never count; `ulimits` are what every `run` needs; `cgroup2` the kernel's layout;
+    `realtime`: a container has real-time priorities only where it is given a share of them.
     """
 
     name: str
     conf: Path | None
     ulimits: tuple[str, ...]
     cgroup2: bool
+    realtime: bool = False
 
     def text(self, *args: str, stdin: str | None = None) -> str:
         """Run it and return what it printed. Raises LabError with its last line."""
@@ -99,7 +101,7 @@ def prepare(probe: Probe, folder: Path) -> Podman:
     """The program, with its settings written into `folder` (kept: a container's clean-up reads them)."""
     ulimits = tuple(f"--ulimit={kind}={value}:{value}" for kind, value in limits(probe).items())
     if probe.engine != "podman":
-        return Podman(probe.engine, None, ulimits, probe.cgroup2)
+        return Podman(probe.engine, None, ulimits, probe.cgroup2, probe.realtime)
     conf = folder / "containers.conf"
     text = settings(runtime(probe), netavark=probe.netavark)
     if not conf.exists():
@@ -110,4 +112,4 @@ def prepare(probe: Probe, folder: Path) -> Podman:
         fresh = conf.with_suffix(".new")
         fresh.write_text(text)
         fresh.replace(conf)
-    return Podman("podman", conf, ulimits, probe.cgroup2)
+    return Podman("podman", conf, ulimits, probe.cgroup2, probe.realtime)

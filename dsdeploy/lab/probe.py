@@ -18,13 +18,17 @@ _SETUP = "make setup, or: apt install podman runc conmon netavark aardvark-dns i
 
 @dataclass(frozen=True)
 class Probe:
-    """What the computer offers. Limits are hard limits, -1 where there is none."""
+    """What the computer offers. Limits are hard limits, -1 where there is none.
+
+    `realtime`: cgroups share out real-time priorities, so that a container has none unless it is given some.
+    """
 
     engine: str
     root: bool
     programs: frozenset[str]
     namespaces: bool
     cgroup2: bool
+    realtime: bool
     netavark: bool
     nofile: int
     nproc: int
@@ -41,6 +45,7 @@ def look(engine: str) -> Probe:
         programs=frozenset(name for name in wanted if shutil.which(name)),
         namespaces=_namespaces(),
         cgroup2=Path("/sys/fs/cgroup/cgroup.controllers").exists(),
+        realtime=Path("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists(),
         netavark=any(path.exists() for path in _NETAVARK),
         nofile=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         nproc=resource.getrlimit(resource.RLIMIT_NPROC)[1],

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -45,14 +49,43 @@ def test_a_socket_that_answers_one_that_is_silent_and_none(
         assert watch.ask(str(path)) is None
 
 
-def test_a_running_haproxy_answers(watch: ModuleType, router: Any) -> None:
-    assert watch.ask(str(router.paths.socket)) is True
+def test_a_running_haproxy_says_which_process_answers(watch: ModuleType, router: Any) -> None:
+    worker = watch.ask(str(router.paths.socket))
+    assert Path(f"/proc/{worker.pid}/comm").read_text() == "haproxy\n" and worker.used >= 0
+
+
+def test_only_who_could_run_and_is_not_let_is_starved(watch: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = watch.Worker(7, when=100.0, used=5.0)
+    for runnable, used, now, verdict in (
+        (True, 5.0, 100.3, True),
+        (True, 5.1, 100.3, True),
+        (False, 5.0, 100.3, False),  # stopped, or waits for a lock that nobody gives back
+        (True, 5.2, 100.3, False),  # runs and answers nothing: a loop
+        (True, 5.0, 101.6, False),  # no machine is that full for that long
+    ):
+        monkeypatch.setattr(watch, "threads", lambda pid, found=(runnable, used): found)
+        assert watch.starved(worker, now) is verdict, (runnable, used, now)
+
+
+def test_threads_are_read_from_proc(watch: ModuleType) -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        try:
+            while watch.threads(busy.pid)[1] < 0.05:
+                assert busy.poll() is None
+            assert watch.threads(busy.pid)[0]
+            os.kill(busy.pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, busy.pid, os.WSTOPPED)
+            assert not watch.threads(busy.pid)[0]
+        finally:
+            busy.kill()
+    assert watch.threads(busy.pid) == (False, 0.0)
 
 
 def test_the_file_is_written_when_the_verdict_changes_and_systemd_is_told(
     watch: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file, answers = tmp_path / "haproxy", iter([True, True, True, None, False, False, False, True, True, True])
+    here = watch.Worker(7, when=0.0, used=0.0)
+    file, answers = tmp_path / "haproxy", iter([here, here, here, None, False, False, False, here, here, here])
     said: list[str] = []
     monkeypatch.setattr(watch, "ask", lambda path: next(answers))
     monkeypatch.setattr(watch, "notify", said.append)

@@ -2,16 +2,18 @@
 
 It asks through the runtime socket, which HAProxy answers from the same loop as its requests, and which is not
 counted against its connections: a router that is merely full keeps the virtual address and its callers' streams.
+So does one that waits for a processor: its peer would have to end every stream, and may be no better off.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional, Union
 
 SOCKET = "/run/haproxy/dsdeploy.sock"
 FILE = Path("/run/dsdeploy-router/haproxy")
@@ -21,8 +23,20 @@ FAST_INTERVAL_S = 0.02
 TIMEOUT_S = 0.15
 # A silence that lasted this much longer than the timeout was this process's own: the machine is starved.
 OVERSLEPT_S = 0.1
+# So long a HAProxy may wait for a processor. One that runs all that time and answers nothing is stuck in a loop.
+STARVED_S = 1.5
+SPINS = 0.5
 FALL = 2
 RISE = 3
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Who answered last: `pid`, `when` (monotonic s) and the processor time it had had until then (s)."""
+
+    pid: int
+    when: float
+    used: float
 
 
 @dataclass
@@ -32,6 +46,7 @@ class Verdict:
     alive: Optional[bool] = None
     streak: int = 0
     last: bool = True
+    worker: Optional[Worker] = None
 
     def observe(self, answered: bool) -> bool:
         """Counts one answer or its absence; whether the verdict has changed by it."""
@@ -43,17 +58,44 @@ class Verdict:
         return True
 
 
-def ask(path: str) -> Optional[bool]:
-    """Whether HAProxy answers in time; None if nothing can be said because this process did not get to run."""
-    began = time.monotonic()
+def ask(path: str, now: Callable[[], float] = time.monotonic) -> Union[Worker, bool, None]:
+    """Who answers; False if nobody does in time; None if this process itself did not get to run."""
+    began = now()
     try:
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(TIMEOUT_S)
             link.connect(path)
-            link.sendall(b"show version\n")
-            return bool(link.recv(256))
+            link.sendall(b"show info\n")
+            answer = b""
+            while not (found := re.search(rb"^Pid: (\d+)\n", answer, re.MULTILINE)):
+                part = link.recv(4096)
+                if not part:
+                    return False
+                answer += part
     except OSError:
-        return None if time.monotonic() - began > TIMEOUT_S + OVERSLEPT_S else False
+        return None if now() - began > TIMEOUT_S + OVERSLEPT_S else False
+    pid = int(found[1])
+    return Worker(pid, now(), threads(pid)[1])
+
+
+def threads(pid: int) -> tuple[bool, float]:
+    """Whether a thread of it can run or does, and the processor time all have had (s). proc_pid_stat(5)."""
+    runnable, ticks = False, 0
+    for stat in Path("/proc", str(pid), "task").glob("*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it ended
+        runnable = runnable or fields[0] == "R"
+        ticks += int(fields[11]) + int(fields[12])
+    return runnable, ticks / os.sysconf("SC_CLK_TCK")
+
+
+def starved(worker: Worker, now: float) -> bool:
+    """Whether its silence is the machine's: it could run and is not let. A stopped or locked-up one could not."""
+    silence = now - worker.when
+    runnable, used = threads(worker.pid)
+    return runnable and silence < STARVED_S and used - worker.used < SPINS * silence
 
 
 def notify(words: str) -> None:
@@ -67,13 +109,18 @@ def notify(words: str) -> None:
 
 def step(verdict: Verdict, path: str, file: Path) -> float:
     """One question; the file is written when the verdict changes. Seconds until the next one."""
-    answered = ask(path)
-    if answered is not None and verdict.observe(answered):
+    answer = ask(path)
+    if isinstance(answer, Worker):
+        verdict.worker = answer
+    elif answer is False and verdict.worker and starved(verdict.worker, time.monotonic()):
+        answer = None
+    answered = bool(answer)
+    if answer is not None and verdict.observe(answered):
         file.write_text(f"{0 if answered else 1}\n")
         print("HAProxy answers" if answered else "HAProxy is dead or hangs: the virtual address may go", flush=True)
         notify("READY=1")
     notify("WATCHDOG=1")
-    return FAST_INTERVAL_S if answered is False and verdict.alive else INTERVAL_S
+    return FAST_INTERVAL_S if answer is False and verdict.alive else INTERVAL_S
 
 
 def main() -> None:
