@@ -17,7 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from dsdeploy import paths
+from dsdeploy import failover, paths
 from dsdeploy.decisions import Decisions, Order
 from dsdeploy.inert import inert
 from dsdeploy.site import Role, Site
@@ -170,6 +170,7 @@ def _router(site: Site, decided: Decisions) -> Vars:
         "router_rate_limit": router.rate_limit.model_dump(),
         "router_max_body_bytes": router.max_body,
         "router_vip": router.vip or "",
+        **failover.times(router.failover),
         "router_engines": router_engines(site, decided),
     }
 

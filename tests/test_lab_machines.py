@@ -84,7 +84,7 @@ def test_each_machine_has_its_share_of_the_processors_and_a_router_may_be_real_t
     shared = replace(PODMAN, realtime=True)
     router = replace(WANTED, machine=replace(GW1, weight=16, router=True))
     argv = run_argv(shared, LAB, router)
-    assert {"--cpu-shares=16384", "--cgroup-parent=/", "--cpu-rt-runtime=50000"} <= set(argv)
+    assert {"--cpu-shares=16384", "--cgroup-parent=/", "--cpu-rt-period=50000", "--cpu-rt-runtime=5000"} <= set(argv)
     assert not [word for word in run_argv(shared, LAB, WANTED) if word.startswith("--cpu-rt")]
     assert not [word for word in run_argv(PODMAN, LAB, router) if word.startswith(("--cpu-rt", "--cgroup-parent"))]
 

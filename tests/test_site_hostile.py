@@ -46,7 +46,7 @@ FULL: dict[str, Any] = {
     },
     "router": {
         "port": 8000, "vip": "10.0.0.9", "rate_limit": {"requests_per_second": 1, "burst": 1},
-        "max_body": "1MiB",
+        "max_body": "1MiB", "failover": "1s",
     },
     "rollout": {"strategy": "auto", "canary": 1, "soak": "1s", "drain": "1s", "release": "v-hotfix"},
 }  # fmt: skip

@@ -14,7 +14,8 @@ from dsdeploy.lab.podman import ASKED, LAB, MACHINE, SITE_FILE, Podman
 
 Verb = Literal["create", "replace", "start", "reuse"]
 ONE_PROCESS = 1024  # shares: what one process of usual priority has
-REALTIME_US = 50_000  # of each second: keepalived's adverts need far less, and a loop of its own cannot take more
+# Real-time for keepalived, which needs a fiftieth of it; who has used up its share waits for the period's end.
+REALTIME_US, REALTIME_PERIOD_US = 5_000, 50_000
 STOP_SECONDS = 30  # as long as services may take to stop when somebody restarts a machine
 
 
@@ -97,7 +98,7 @@ def _processors(podman: Podman, machine: Machine) -> list[str]:
     if podman.realtime and podman.name == "podman":
         argv.append("--cgroup-parent=/")
         if machine.router:
-            argv.append(f"--cpu-rt-runtime={REALTIME_US}")
+            argv += [f"--cpu-rt-period={REALTIME_PERIOD_US}", f"--cpu-rt-runtime={REALTIME_US}"]
     return argv
 
 

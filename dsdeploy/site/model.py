@@ -174,6 +174,11 @@ class Router(_Section):
 
     port: Port = Field(8000, description="Port clients connect to.")
     vip: IpAddress | None = Field(None, description="Address shared by the routers (VRRP, unicast).")
+    failover: Duration = Field(
+        0.5, ge=0.5, le=30,
+        description="How long a router or an engine may be silent before another takes its place; longer where "
+        "hosts are virtual machines that have to wait for their processors.",
+    )  # fmt: skip
     rate_limit: RateLimit = Field(RateLimit(), description="What one client address may ask for.")
     max_body: Size = Field(2**20, ge=1024, le=2**30, description="Largest request body.")
 

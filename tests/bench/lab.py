@@ -122,7 +122,7 @@ def until(true: Callable[[], bool], seconds: float, why: Callable[[], str]) -> N
 
 
 @contextmanager
-def serving(soak: str = "1s") -> Iterator[Bench]:
+def serving(soak: str = "1s", failover: str = "500ms") -> Iterator[Bench]:
     """A lab that serves version v1; gone afterwards, unless BENCH_FOLDER names where it is to stay."""
     if os.geteuid():
         raise BenchError("the lab's machines and their network cables need root: sudo make bench-…")
@@ -130,7 +130,11 @@ def serving(soak: str = "1s") -> Iterator[Bench]:
     folder = Path(kept).resolve() if kept else Path(tempfile.mkdtemp(prefix="dsdeploy-bench-"))
     folder.mkdir(exist_ok=True)
     text = (ROOT / "inventory" / "lab" / "site.yml").read_text()
-    for old, new in (("site: lab", f"site: {NAME}"), ("10.90.0.", NETWORK), ("soak: 10s", f"soak: {soak}")):
+    changes = (
+        ("site: lab", f"site: {NAME}"), ("10.90.0.", NETWORK), ("soak: 10s", f"soak: {soak}"),
+        ("router: {port: 8000,", f"router: {{port: 8000, failover: {failover},"),
+    )  # fmt: skip
+    for old, new in changes:
         assert old in text, old
         text = text.replace(old, new)
     (folder / "site.yml").write_text(text)

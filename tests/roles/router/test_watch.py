@@ -87,7 +87,7 @@ def test_the_file_is_written_when_the_verdict_changes_and_systemd_is_told(
     here = watch.Worker(7, when=0.0, used=0.0)
     file, answers = tmp_path / "haproxy", iter([here, here, here, None, False, False, False, here, here, here])
     said: list[str] = []
-    monkeypatch.setattr(watch, "ask", lambda path: next(answers))
+    monkeypatch.setattr(watch, "ask", lambda path, timeout_s: next(answers))
     monkeypatch.setattr(watch, "notify", said.append)
     verdict, seen = watch.Verdict(), []
     pauses = []

@@ -10,17 +10,18 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Optional, Union
+from typing import Optional, Union
 
 SOCKET = "/run/haproxy/dsdeploy.sock"
 FILE = Path("/run/dsdeploy-router/haproxy")
 INTERVAL_S = 0.05
 # After a failure the second opinion is wanted at once.
 FAST_INTERVAL_S = 0.02
-TIMEOUT_S = 0.15
+TIMEOUT_S = 0.15  # unless the first argument says otherwise, in milliseconds
 # A silence that lasted this much longer than the timeout was this process's own: the machine is starved.
 OVERSLEPT_S = 0.1
 # So long a HAProxy may wait for a processor. One that runs all that time and answers nothing is stuck in a loop.
@@ -58,12 +59,12 @@ class Verdict:
         return True
 
 
-def ask(path: str, now: Callable[[], float] = time.monotonic) -> Union[Worker, bool, None]:
+def ask(path: str, timeout_s: float = TIMEOUT_S) -> Union[Worker, bool, None]:
     """Who answers; False if nobody does in time; None if this process itself did not get to run."""
-    began = now()
+    began = time.monotonic()
     try:
         with socket.socket(socket.AF_UNIX) as link:
-            link.settimeout(TIMEOUT_S)
+            link.settimeout(timeout_s)
             link.connect(path)
             link.sendall(b"show info\n")
             answer = b""
@@ -73,9 +74,9 @@ def ask(path: str, now: Callable[[], float] = time.monotonic) -> Union[Worker, b
                     return False
                 answer += part
     except OSError:
-        return None if now() - began > TIMEOUT_S + OVERSLEPT_S else False
+        return None if time.monotonic() - began > timeout_s + OVERSLEPT_S else False
     pid = int(found[1])
-    return Worker(pid, now(), threads(pid)[1])
+    return Worker(pid, time.monotonic(), threads(pid)[1])
 
 
 def threads(pid: int) -> tuple[bool, float]:
@@ -107,9 +108,9 @@ def notify(words: str) -> None:
             link.send(words.encode())
 
 
-def step(verdict: Verdict, path: str, file: Path) -> float:
+def step(verdict: Verdict, path: str, file: Path, timeout_s: float = TIMEOUT_S) -> float:
     """One question; the file is written when the verdict changes. Seconds until the next one."""
-    answer = ask(path)
+    answer = ask(path, timeout_s)
     if isinstance(answer, Worker):
         verdict.worker = answer
     elif answer is False and verdict.worker and starved(verdict.worker, time.monotonic()):
@@ -124,9 +125,10 @@ def step(verdict: Verdict, path: str, file: Path) -> float:
 
 
 def main() -> None:
+    timeout_s = int(sys.argv[1]) / 1000 if len(sys.argv) > 1 else TIMEOUT_S
     verdict = Verdict()
     while True:
-        time.sleep(step(verdict, SOCKET, FILE))
+        time.sleep(step(verdict, SOCKET, FILE, timeout_s))
 
 
 if __name__ == "__main__":
