@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 from kazoo.client import KazooClient
+from kazoo.exceptions import NoNodeError
 from kazoo.security import make_acl
 
 from dsdeploy import ensemble, ssh
@@ -315,7 +316,10 @@ class Child:
 
 def node(client: KazooClient, path: str) -> str | None:
     client.sync(path)
-    return client.get(path)[0].decode() if client.exists(path) else None
+    try:
+        return client.get(path)[0].decode()
+    except NoNodeError:
+        return None
 
 
 def held_by(client: KazooClient) -> Owner | None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -22,50 +21,57 @@ def serving(lab: Lab) -> str:
     return lab.serving()
 
 
-def podman(lab: Lab, *words: str) -> str:
-    shown = json.loads(lab.run("lab", "status", "--json", "--site", str(lab.site), code=None).stdout)
-    environment = os.environ | shown["podman_env"]
-    return subprocess.run(["podman", *words], env=environment, capture_output=True, text=True, check=True).stdout
-
-
-def test_a_held_package_lock_is_named_with_its_holder(lab: Lab, serving: str) -> None:
+@contextmanager
+def held_package_lock(lab: Lab, host: str) -> Iterator[str]:
+    """The process that holds it."""
     holder = (
         "import fcntl, time; f = open('/var/lib/dpkg/lock-frontend', 'w');"
         " fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(600)"
     )
-    lab.ssh("gpu2", f'systemd-run --quiet --unit hold-lock python3 -c "{holder}"')
-    pid = lab.ssh("gpu2", "systemctl show -p MainPID --value hold-lock").strip()
+    lab.ssh(host, f'systemd-run --quiet --unit hold-lock python3 -c "{holder}"')
     try:
-        refused = lab.up(code=1).stderr
-        assert "gpu2" in refused and f"pid {pid}" in refused and "try: " in refused
+        yield lab.ssh(host, "systemctl show -p MainPID --value hold-lock").strip()
     finally:
-        lab.ssh("gpu2", "systemctl stop hold-lock")
-    lab.up()
+        lab.ssh(host, "systemctl stop hold-lock")
 
 
-def test_a_full_disk_is_named_with_what_is_missing(lab: Lab, serving: str) -> None:
-    lab.ssh("gpu1", "mkdir -p /mnt/small && mount -t tmpfs -o size=8m tmpfs /mnt/small && mkdir -p /mnt/small/w")
-    lab.ssh("gpu1", "mount --bind /mnt/small /srv/dsdeploy")
+@contextmanager
+def full_disk(lab: Lab, host: str) -> Iterator[None]:
+    lab.ssh(host, "mkdir -p /mnt/small && mount -t tmpfs -o size=8m tmpfs /mnt/small && mkdir -p /mnt/small/w")
+    lab.ssh(host, "mount --bind /mnt/small /srv/dsdeploy")
     try:
-        refused = lab.up(code=1).stderr
-        assert "gpu1" in refused and "/srv" in refused and "free" in refused and "try: " in refused
+        yield
     finally:
-        lab.ssh("gpu1", "umount /srv/dsdeploy && umount /mnt/small")
-    assert "0 changed" in lab.up().stderr
+        lab.ssh(host, "umount /srv/dsdeploy && umount /mnt/small")
 
 
-def test_a_taken_port_is_named_with_its_owner(lab: Lab, serving: str) -> None:
-    lab.ssh("gw2", "systemctl stop haproxy && systemd-run --quiet --unit squatter python3 -m http.server 8000")
+@contextmanager
+def taken_port(lab: Lab, host: str) -> Iterator[None]:
+    lab.ssh(host, "systemctl stop haproxy && systemd-run --quiet --unit squatter python3 -m http.server 8000")
     try:
         deadline = monotonic() + 20
-        while "LISTEN" not in lab.ssh("gw2", "ss -Hltn 'sport = 8000'") and monotonic() < deadline:
+        while "LISTEN" not in lab.ssh(host, "ss -Hltn 'sport = 8000'") and monotonic() < deadline:
             sleep(0.5)
-        refused = lab.up(code=1).stderr
-        assert "port 8000 on gw2" in refused and "python3" in refused
+        yield
     finally:
-        lab.ssh("gw2", "systemctl stop squatter")
+        lab.ssh(host, "systemctl stop squatter")
+
+
+def test_a_held_lock_a_full_disk_and_a_taken_port_are_told_at_once_and_the_next_up_completes(
+    lab: Lab, serving: str
+) -> None:
+    with ExitStack() as faults:
+        pid = faults.enter_context(held_package_lock(lab, "gpu2"))
+        faults.enter_context(full_disk(lab, "gpu1"))
+        faults.enter_context(taken_port(lab, "gw2"))
+        refused = lab.up(code=1).stderr
+    told = [block for block in refused.split("error: ") if "try: " in block]
+    for words in (("gpu2", f"pid {pid}"), ("gpu1", "/srv", "free"), ("port 8000 on gw2", "python3")):
+        assert [block for block in told if all(word in block for word in words)], (words, refused)
+    assert "... prepare hosts" not in refused
     lab.up()
     assert lab.status()["healthy"] is True
+    assert lab.status()["release"] == serving
 
 
 @pytest.fixture
