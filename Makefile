@@ -15,7 +15,7 @@ test:  ## everything this machine can run; says what was left out and why
 	@scripts/setup.sh test
 	@scripts/test.sh
 
-test-faults: setup  ## the controller killed at every crash point, under load, on a lab of its own; hours. FAULTS='--only switch'
+test-faults: setup  ## the controller killed at every crash point, under load, on labs of its own; hours. FAULTS='--labs 2 --only switch'
 	@.venv/bin/python -m tests.faults $(FAULTS)
 
 lint: setup  ## ruff, mypy --strict, yamllint, ansible-lint

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,9 +25,6 @@ from .lab import ROOT, Broken, Lab, machines, say
 from .references import VERSIONS, References
 from .snapshot import differences, take
 
-BUSY = 8.0  # load average of this computer above which a case waits
-WAIT_S = 120.0
-
 
 def words() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=(__doc__ or "").splitlines()[0])
@@ -38,6 +35,8 @@ def words() -> argparse.Namespace:
     parser.add_argument("--resume-from", type=Path, metavar="FILE", help="without those that are ok in these results")
     parser.add_argument("--results", type=Path, default=ROOT / ".test-results" / "faults.jsonl", metavar="FILE")
     parser.add_argument("--folder", type=Path, help="where the suite's site file is; its lab and references stay")
+    parser.add_argument("--part", default="1/1", metavar="K/N", help="every Nth case from the Kth on, on lab K")
+    parser.add_argument("--labs", type=int, default=1, metavar="N", help="so many parts at once")
     parser.add_argument("--site", type=Path, help="a lab that is there already; it stays, its site file is put back")
     return parser.parse_args()
 
@@ -53,7 +52,7 @@ def labs(asked: argparse.Namespace) -> Iterator[Lab]:
             asked.site.write_text(text)
     else:
         folder = asked.folder or Path(tempfile.mkdtemp(prefix="dsdeploy-faults-"))
-        with machines(folder.resolve(), keep=bool(asked.folder)) as lab:
+        with machines(folder.resolve(), bool(asked.folder), int(asked.part.partition("/")[0])) as lab:
             yield lab
 
 
@@ -65,7 +64,6 @@ def run(lab: Lab, cases: tuple[Case, ...], out: Path) -> list[Row]:
     print(results.HEAD, flush=True)
     serving, heap = where(lab) if measured else mended(lab, references)
     for case in cases:
-        wait()
         row = play(lab, case, serving, heap, references)
         rows.append(row)
         results.keep(out, row)
@@ -94,11 +92,29 @@ def mended(lab: Lab, references: References) -> tuple[str, str]:
     return version, heap
 
 
-def wait() -> None:
-    """Others' work on this computer is no part of a case."""
-    deadline = time.monotonic() + WAIT_S
-    while os.getloadavg()[0] > BUSY and time.monotonic() < deadline:
-        time.sleep(2)
+def spread(asked: argparse.Namespace, seed: int, cases: int) -> int:
+    """Each part in a process and on a lab of its own; all add to the same results. 0 if all ended well."""
+    given = ["--only", asked.only, "--sample", str(asked.sample), "--seed", str(seed), "--results", str(asked.results)]
+    # what was done is read from the results as they are now, so that all parts divide the same cases
+    done = asked.results.with_suffix(".done")
+    done.write_text(asked.resume_from.read_text() if asked.resume_from and asked.resume_from.exists() else "")
+    children = []
+    for number in range(1, asked.labs + 1):
+        argv = [sys.executable, "-m", "tests.faults", *given, "--resume-from", str(done)]
+        argv += ["--part", f"{number}/{asked.labs}"]
+        argv += ["--folder", str(asked.folder / str(number))] if asked.folder else []
+        children.append(subprocess.Popen(argv, cwd=ROOT))
+    try:
+        codes = [child.wait() for child in children]
+    except BaseException:
+        for child in children:
+            child.terminate()
+        for child in children:
+            child.wait()
+        raise
+    ok = results.held(asked.results)
+    print(json.dumps({"suite": "faults", "cases": cases, "ok": len(ok)}), flush=True)
+    return 1 if any(codes) else 0
 
 
 def main() -> int:
@@ -106,13 +122,17 @@ def main() -> int:
     seed = asked.seed or int(time.time())
     cases = chosen(asked.only, asked.sample, seed)
     done = results.held(asked.resume_from) if asked.resume_from and asked.resume_from.exists() else set()
-    todo = tuple(case for case in cases if case.name not in done)
+    part, _, parts = asked.part.partition("/")
+    todo = tuple(case for case in cases if case.name not in done)[int(part) - 1 :: int(parts)]
     if asked.list:
         print("\n".join(case.name for case in todo))
         return 0
-    if not asked.resume_from or asked.resume_from.resolve() != asked.results.resolve():
-        asked.results.unlink(missing_ok=True)
+    if not asked.resume_from:
+        asked.results.parent.mkdir(parents=True, exist_ok=True)
+        asked.results.write_text("")
     print(f"{len(todo)} cases" + (f", seed {seed}" if asked.sample else ""), flush=True)
+    if asked.labs > 1:
+        return spread(asked, seed, len(cases))
     with labs(asked) as lab:
         rows = run(lab, todo, asked.results)
     found = results.total(rows, len(cases) - len(todo))

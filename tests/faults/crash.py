@@ -64,7 +64,8 @@ def aim(case: Case, serving: str, heap: str) -> Aim:
 def arrange(lab: Lab, case: Case, to: Aim, references: References) -> str:
     """The scene. Returns what may differ at a case's end that does not go forward: a folder it has lost before."""
     strategy = "in-turn" if case.scene in (IN_TURN, IN_TURN_RETURNING) else "auto"
-    lab.write(to.after, strategy, to.heap_after)
+    # a second batch is the first one's code again: only where a point is reached more than once
+    lab.write(to.after, strategy, to.heap_after, canary=1 if "#" in case.point or strategy == "in-turn" else 2)
     lab.refuse_switches(case.scene in (RETURNING, IN_TURN_RETURNING))
     if case.scene != ABSENT:
         return ""

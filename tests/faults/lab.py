@@ -19,7 +19,7 @@ from dsdeploy.lab import access
 from dsdeploy.site import Site, load
 
 ROOT = Path(__file__).resolve().parents[2]
-NETWORK = "10.90.6."
+NETWORK = 10  # 10.90.11.0/24 is the first lab's
 NAME = "faults"
 CASE = "DSDEPLOY_CASE"  # marks every process of a case
 HEAPS = ("96MiB", "97MiB")
@@ -64,13 +64,13 @@ class Lab:
     def hook(self) -> Path:
         return self.file.parent / "hooks" / "post-switch"
 
-    def write(self, version: str, strategy: str = "auto", heap: str = HEAPS[0]) -> None:
+    def write(self, version: str, strategy: str = "auto", heap: str = HEAPS[0], canary: int = 1) -> None:
         """The site file for this; nothing on hosts."""
         content = yaml.safe_load(self.file.read_text())
         model = content["model"]
         model["source"] = model["source"].replace(f"/{model['version']}/", f"/{version}/")
         model["version"] = version
-        content["rollout"]["strategy"] = strategy
+        content["rollout"] |= {"strategy": strategy, "canary": canary}
         content["zookeeper"]["heap"] = heap
         self.file.write_text(yaml.safe_dump(content, sort_keys=False))
 
@@ -80,12 +80,12 @@ class Lab:
         return str(yaml.safe_load(self.file.read_text())["zookeeper"]["heap"])
 
     def quicken(self) -> None:
-        """A soak is waiting and nothing else: one second of it is enough here.
+        """A soak is waiting and nothing else: no point is in it.
 
         And this computer may itself be stopped for a second: the time to notice a death is bench-failover's matter.
         """
         content = yaml.safe_load(self.file.read_text())
-        content["rollout"]["soak"] = "1s"
+        content["rollout"]["soak"] = "0s"
         content["router"]["failover"] = "5s"
         self.file.write_text(yaml.safe_dump(content, sort_keys=False))
 
@@ -179,13 +179,13 @@ def until(true: Callable[[], bool], seconds: float) -> bool:
 
 
 @contextmanager
-def machines(folder: Path, keep: bool) -> Iterator[Lab]:
-    """The suite's own lab, bare or as an earlier run left it; with `keep` it stays."""
+def machines(folder: Path, keep: bool, number: int = 1) -> Iterator[Lab]:
+    """The suite's own lab, bare or as an earlier run left it; with `keep` it stays. Several stand side by side."""
     lab = Lab(folder / "site.yml")
     if not lab.file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         text = (ROOT / "inventory" / "lab" / "site.yml").read_text()
-        for old, new in (("site: lab", f"site: {NAME}"), ("10.90.0.", NETWORK)):
+        for old, new in (("site: lab", f"site: {NAME}{number}"), ("10.90.0.", f"10.90.{NETWORK + number}.")):
             assert old in text, old
             text = text.replace(old, new)
         lab.file.write_text(text)
