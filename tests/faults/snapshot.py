@@ -31,12 +31,13 @@ def take(site: Site) -> dict[str, Any]:
 
 
 def differences(before: Snapshot, now: Snapshot, beside: str = "") -> list[str]:
-    """What is not as in the reference, each as one line. Paths that begin with `beside` may differ."""
+    """What is not as in the reference, each as one line. What begins with `beside` ("HOST PATH") may differ."""
     found = []
     for host, wanted in before["hosts"].items():
         seen = now["hosts"][host]
         for part in ("files", "units"):
-            found += [f"{host} {text}" for text in _unlike(wanted[part], seen[part]) if not _is(text, beside)]
+            unlike = [f"{host} {text}" for text in _unlike(wanted[part], seen[part])]
+            found += [text for text in unlike if not _is(text, beside)]
         if wanted["listeners"] != seen["listeners"]:
             found.append(f"{host} listens on {_changed(wanted['listeners'], seen['listeners'])}")
         if seen["plays"]:
