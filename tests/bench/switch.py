@@ -103,9 +103,9 @@ def main() -> int:
             bench.folder / "switch.jsonl", f"{bench.vip}:{bench.site.router.port}", RATE, "deepseek-tiny"
         ) as load:
             done = [once(bench, number, load) for number in range(SWITCHES)]
-            left = REQUESTS - load.ended()
+            left = max(REQUESTS - load.ended(), 0)
             say(f"{left} requests to go")
-            until(lambda: load.ended() >= REQUESTS, 60 + 2 * max(left, 0) / RATE, lambda: f"{load.ended()} requests")
+            until(lambda: load.ended() >= REQUESTS, 60 + 2 * left / RATE, lambda: f"{load.ended()} requests")
         found = verdict(load.history(), [switched for switched, _ in done], [took for _, took in done])
         found["address_moves"] = bench.moves(load.history()[0].due)  # each ends the connections of that moment
         bench.whole()
