@@ -8,16 +8,11 @@ results=.test-results
 rm -rf "$results" && mkdir -p "$results"
 failed=0
 
-ended() {  # ended NAME CODE SECONDS
-  if [ "$2" -eq 0 ]; then echo "== $1: ok ($3 s)"; else failed=1; echo "== $1: FAILED ($3 s)"; fi
-}
-
 part() {  # part NAME COMMAND…: run it, remember whether it failed, go on
-  local name=$1 started=$SECONDS code=0
+  local name=$1 started=$SECONDS
   shift
   echo "== $name"
-  "$@" || code=$?
-  ended "$name" "$code" $((SECONDS - started))
+  if "$@"; then echo "== $name: ok ($((SECONDS - started)) s)"; else failed=1; echo "== $name: FAILED ($((SECONDS - started)) s)"; fi
 }
 
 without_machines() {
@@ -28,9 +23,11 @@ without_machines() {
 
 said=$results/without-machines.log
 echo "== lint, unit: behind the lab; $said as it goes, and shown after it"
+set -m  # a process group of its own, so that all of it ends with this
 (renice -n 19 -p "$BASHPID" && without_machines) > "$said" 2>&1 &
 behind=$!
-trap 'kill "$behind" 2>/dev/null' EXIT
+set +m
+trap 'kill -- "-$behind" 2>/dev/null' EXIT
 
 part "lab" pytest -q -m lab --junitxml "$results/lab.xml"
 wait "$behind" || failed=1

@@ -86,7 +86,8 @@ def test_each_machine_has_its_share_of_the_processors_and_a_router_may_be_real_t
     argv = run_argv(shared, LAB, router)
     assert {"--cpu-shares=16384", "--cgroup-parent=/", "--cpu-rt-period=50000", "--cpu-rt-runtime=5000"} <= set(argv)
     assert not [word for word in run_argv(shared, LAB, WANTED) if word.startswith("--cpu-rt")]
-    assert not [word for word in run_argv(PODMAN, LAB, router) if word.startswith(("--cpu-rt", "--cgroup-parent"))]
+    assert not [word for word in run_argv(PODMAN, LAB, router) if word.startswith("--cpu-rt")]
+    assert "--cgroup-parent=/" not in run_argv(replace(shared, cgroup2=True), LAB, router)
 
 
 def test_the_mirror_sees_its_folder_read_only() -> None:

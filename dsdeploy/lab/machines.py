@@ -95,9 +95,9 @@ def _processors(podman: Podman, machine: Machine) -> list[str]:
     podman's usual parent would be one group: all machines of all labs together with the weight of one process.
     """
     argv = [f"--cpu-shares={machine.weight * ONE_PROCESS}"]
-    if podman.realtime and podman.name == "podman":
+    if podman.name == "podman" and not podman.cgroup2:
         argv.append("--cgroup-parent=/")
-        if machine.router:
+        if machine.router and podman.realtime:
             argv += [f"--cpu-rt-period={REALTIME_PERIOD_US}", f"--cpu-rt-runtime={REALTIME_US}"]
     return argv
 

@@ -127,7 +127,7 @@ def main() -> int:
     if asked.list:
         print("\n".join(case.name for case in todo))
         return 0
-    if not asked.resume_from:
+    if parts == "1" and (not asked.resume_from or asked.resume_from.resolve() != asked.results.resolve()):
         asked.results.parent.mkdir(parents=True, exist_ok=True)
         asked.results.write_text("")
     print(f"{len(todo)} cases" + (f", seed {seed}" if asked.sample else ""), flush=True)

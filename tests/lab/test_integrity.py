@@ -64,6 +64,7 @@ def test_a_bad_byte_on_a_host_is_found_and_that_shard_alone_repaired(lab: Lab, s
 
 def test_a_new_version_replaces_the_old_and_the_way_back_is_kept(lab: Lab, serving: str) -> None:
     colour = lab.status()["hosts"]["gpu1"]["colour"]
+    before = lab.site.read_text()
     version = lab.want_another(serving)
     lab.up()
     new = lab.status()
@@ -71,3 +72,6 @@ def test_a_new_version_replaces_the_old_and_the_way_back_is_kept(lab: Lab, servi
     other = {"blue": "green", "green": "blue"}[colour]
     assert {new["hosts"][host]["colour"] for host in ("gpu1", "gpu2")} == {other}
     assert lab.ssh("gpu1", f"ls /srv/dsdeploy/releases/{serving}/manifest.json")
+    lab.site.write_text(before)
+    lab.up()
+    assert lab.status()["release"] == serving

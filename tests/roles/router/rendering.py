@@ -42,6 +42,8 @@ def environment() -> jinja2.Environment:
     )  # fmt: skip
     env.filters |= {
         "to_json": json.dumps,
+        "dirname": lambda path: str(Path(path).parent),
+        "basename": lambda path: Path(path).name,
         "comment": lambda text: f"#\n# {text}\n#",
         "hash": lambda text, kind: hashlib.new(kind, text.encode()).hexdigest(),
     }

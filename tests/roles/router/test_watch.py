@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
+from dsdeploy import failover
 
 
 @pytest.mark.parametrize(
@@ -103,3 +106,16 @@ def test_a_dead_or_hung_haproxy_is_told_in_time(watch: ModuleType) -> None:
     """The README's sum: two questions, their pauses, and the 30 ms a backup lets pass after a farewell."""
     hung = watch.INTERVAL_S + watch.FAST_INTERVAL_S + watch.FALL * watch.TIMEOUT_S
     assert hung + 0.03 < 0.5
+
+
+@pytest.mark.parametrize("silence_s", [0.5, 5.0, 30.0])
+def test_systemd_waits_for_a_question_longer_than_the_watch_does(
+    watch: ModuleType, rendering: ModuleType, silence_s: float
+) -> None:
+    """A watch that is ended while it asks a hung HAProxy would never tell of it."""
+    times = failover.times(silence_s)
+    unit = rendering.render("dsdeploy-router-watch.service.j2", **times)
+    asked = re.search(r"^ExecStart=.* (\d+)$", unit, re.MULTILINE)
+    watchdog = re.search(r"^WatchdogSec=(\d+)$", unit, re.MULTILINE)
+    assert asked and watchdog and int(asked[1]) == times["router_check_timeout_ms"]
+    assert int(watchdog[1]) > int(asked[1]) / 1000 + watch.INTERVAL_S
