@@ -235,9 +235,13 @@ ORDER = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Bare machines first, faults when something serves; all the others of this folder before them."""
+    """Bare machines first, faults when something serves; all the others of this folder before them.
+    Tests that share a lab stay on one worker, in this order."""
     here = Path(__file__).parent
     lab = [item for item in items if item.path.parent == here]
     lab.sort(key=lambda item: ORDER.index(item.path.stem) if item.path.stem in ORDER else -1)
+    for item in lab:
+        shared = "lab" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("e2e" if shared else item.path.stem))
     others = [item for item in items if item.path.parent != here]
     items[:] = others + lab
