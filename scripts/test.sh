@@ -15,7 +15,7 @@ part() {  # part NAME COMMAND…: run it, remember whether it failed, go on
   if "$@"; then echo "== $name: ok ($((SECONDS - started)) s)"; else failed=1; echo "== $name: FAILED ($((SECONDS - started)) s)"; fi
 }
 
-part "unit" pytest -q -m "not lab" -n 2 --junitxml "$results/unit.xml"
+part "unit" pytest -q -m "not lab" -n 2 --dist worksteal --junitxml "$results/unit.xml"
 
 said=$results/lint.log
 echo "== lint: behind the lab; $said as it goes, and shown after it"
