@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything this machine can run. The summary at the end names what was left out, and why.
-# The linters run behind the lab, with what it leaves of the processors; tests hold clocks, so they do not.
+# The linters and what has a lab of its own run beside the lab that most tests share.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH"
@@ -15,20 +15,26 @@ part() {  # part NAME COMMAND…: run it, remember whether it failed, go on
   if "$@"; then echo "== $name: ok ($((SECONDS - started)) s)"; else failed=1; echo "== $name: FAILED ($((SECONDS - started)) s)"; fi
 }
 
-part "unit" pytest -q -m "not lab" -n 2 --dist worksteal --junitxml "$results/unit.xml"
+# three on two processors: some wait for deadlines of other programs
+part "unit" pytest -q -m "not lab" -n 3 --dist worksteal --junitxml "$results/unit.xml"
 
-said=$results/lint.log
-echo "== lint: behind the lab; $said as it goes, and shown after it"
-set -m  # a process group of its own, so that all of it ends with this
-(renice -n 19 -p "$BASHPID" >/dev/null && part "lint" scripts/lint.sh && exit "$failed") > "$said" 2>&1 &
-behind=$!
-set +m
-trap 'kill -- "-$behind" 2>/dev/null' EXIT
+behind() {  # behind NAME COMMAND…: in a process group of its own, so that all of it ends with this
+  local name=$1
+  shift
+  echo "== $name: beside the rest; $results/$name.log as it goes, and shown after it"
+  set -m
+  (failed=0; part "$name" "$@"; exit "$failed") > "$results/$name.log" 2>&1 &
+  set +m
+  groups+=("$!") logs+=("$results/$name.log")
+}
+groups=() logs=()
+trap 'for group in "${groups[@]}"; do kill -- "-$group" 2>/dev/null; done' EXIT
 
-# one worker a lab: tests that share one stay in order, those with a lab of their own run beside them
-part "lab" pytest -q tests/lab -m lab -n 2 --dist loadgroup --junitxml "$results/lab.xml"
-wait "$behind" || failed=1
+behind "lint" nice -n 19 scripts/lint.sh
+behind "own-labs" pytest -q tests/lab -m "lab and own_lab" --junitxml "$results/own-labs.xml"
+part "lab" pytest -q tests/lab -m "lab and not own_lab" --junitxml "$results/lab.xml"
+for group in "${groups[@]}"; do wait "$group" || failed=1; done
 trap - EXIT
-cat "$said"
+cat "${logs[@]}"
 python scripts/summary.py "$results" || failed=1
 exit "$failed"

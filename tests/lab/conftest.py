@@ -234,14 +234,15 @@ ORDER = (
 )  # fmt: skip
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m is asked
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bare machines first, faults when something serves; all the others of this folder before them.
-    Tests that share a lab stay on one worker, in this order."""
+    What does not share this lab has one of its own, and may run beside it."""
     here = Path(__file__).parent
     lab = [item for item in items if item.path.parent == here]
     lab.sort(key=lambda item: ORDER.index(item.path.stem) if item.path.stem in ORDER else -1)
     for item in lab:
-        shared = "lab" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("e2e" if shared else item.path.stem))
+        if "lab" not in getattr(item, "fixturenames", ()):
+            item.add_marker("own_lab")
     others = [item for item in items if item.path.parent != here]
     items[:] = others + lab
