@@ -52,3 +52,8 @@ def flavour(matrix: Matrix, driver: Driver, host: Host) -> str:
 
 def branch(matrix: Matrix, driver: str) -> Branch | None:
     return matrix.branches.get(versions.series(driver, 1))
+
+
+def nvlink5(matrix: Matrix, host: Host) -> bool:
+    """Whether the host's switches are reached through InfiniBand devices (HGX B200)."""
+    return any((entry := gpus.model(matrix, gpu.name)) is not None and entry.nvlink5 for gpu in host.gpus)

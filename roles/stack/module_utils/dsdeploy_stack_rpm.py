@@ -1,0 +1,134 @@
+"""dnf (EL8, EL9) and yum (EL7), as far as a stack needs them. Standard library, Python >= 3.8."""
+
+from __future__ import annotations
+
+import configparser
+import os
+from typing import Callable, Dict, List, Sequence, Tuple
+
+from ansible.module_utils.dsdeploy_stack_apt import Refused
+from ansible.module_utils.dsdeploy_stack_plan import Packages, Step, Work
+
+Run = Callable[[List[str]], Tuple[int, str, str]]
+
+_QUERY = "%{NAME}\\t%{EPOCHNUM}\\t%{VERSION}-%{RELEASE}\\n"
+LOCKS = {"dnf": "/etc/dnf/plugins/versionlock", "yum": "/etc/yum/pluginconf.d/versionlock"}
+LOCK_PACKAGE = {"dnf": "python3-dnf-plugin-versionlock", "yum": "yum-plugin-versionlock"}
+_BEGIN, _END = "# dsdeploy stack: begin", "# dsdeploy stack: end"
+
+
+class Rpm:
+    """`extra` words stand behind the program's name; `root` is where its files lie."""
+
+    def __init__(self, run: Run, manager: str = "dnf", stream: str = "", headers: str = "", root: str = "/",
+                 extra: Sequence[str] = ()) -> None:  # fmt: skip
+        self.run, self.manager, self.stream, self.root = run, manager, stream, root
+        self.headers = "kernel-devel-%s" % headers if headers else ""
+        # our own changes are what the locks are against
+        self.program = [manager, *extra, "-y", "-q", "--disableplugin=versionlock"]
+        self.rpm = ["rpm", *(["--root", root] if root != "/" else [])]
+        self._epochs: Dict[str, str] = {}
+
+    def installed(self) -> Packages:
+        _, out, _ = self.run([*self.rpm, "-qa", "--qf", _QUERY])
+        rows = [line.split("\t") for line in out.splitlines()]
+        found = [row for row in rows if len(row) == 3 and row[0] != "gpg-pubkey"]
+        self._epochs = {name: epoch for name, epoch, _ in found}
+        return {name: version for name, _, version in found}
+
+    def prepare(self) -> None:
+        """Fresh metadata, the plugin that holds versions, and the driver's stream."""
+        self._checked([*self.program, "makecache"])
+        if not os.path.exists(self._path(".conf")):
+            self._checked([*self.program, "install", LOCK_PACKAGE[self.manager]])
+        if self.stream and self._stream() != self.stream:
+            self._checked([*self.program, "module", "reset", self.stream.split(":")[0]])
+            self._checked([*self.program, "module", "enable", self.stream])
+
+    def rehearse(self, work: Work) -> List[str]:
+        """That all steps can be had; yum and dnf only say so with their exit code."""
+        words = self._words(work.missing)
+        if words:
+            self._checked([*self._install(), "--downloadonly", *words])
+        return ["install %s" % word for word in words] + ["remove %s" % name for name in [*work.unwanted, *work.strays]]
+
+    def apply(self, work: Work) -> None:
+        """Step by step. yum cannot replace a package by one of another name: there what is in the way goes first."""
+        if self.manager == "yum":
+            self._remove([*work.unwanted, *work.strays])
+        for step in work.missing:
+            self._checked([*self._install(), *self._words([step])])
+        there = self.installed()
+        self._remove([name for name in [*work.unwanted, *work.strays] if there.get(name) is not None])
+
+    def unheld(self, packages: Packages, names: Sequence[str]) -> List[str]:
+        there = self._locked()
+        return [name for name in names if self._lock(name, packages[name]) not in there]
+
+    def hold(self, packages: Packages, names: Sequence[str]) -> bool:
+        """Our part of the plugin's list, exactly these packages at these versions; whether that was news."""
+        path = self._path(".list")
+        try:
+            with open(path, encoding="utf-8") as stream:
+                before = stream.read()
+        except FileNotFoundError:
+            before = ""
+        ours = "\n".join([_BEGIN, *(self._lock(name, packages[name]) for name in names), _END]) + "\n"
+        head, _, rest = before.partition(_BEGIN + "\n")
+        after = head + ours + rest.partition(_END + "\n")[2]
+        if after == before:
+            return False
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path + ".new", "w", encoding="utf-8") as stream:
+            stream.write(after)
+        os.replace(path + ".new", path)
+        return True
+
+    def _locked(self) -> List[str]:
+        try:
+            with open(self._path(".list"), encoding="utf-8") as stream:
+                return stream.read().splitlines()
+        except FileNotFoundError:
+            return []
+
+    def _lock(self, name: str, version: str) -> str:
+        """A package at its version, in the words of the plugin: yum has the epoch in front of the name."""
+        epoch = self._epochs.get(name, "0")
+        return "%s:%s-%s.*" % (epoch, name, version) if self.manager == "yum" else "%s-%s:%s.*" % (name, epoch, version)
+
+    def _path(self, suffix: str) -> str:
+        return os.path.join(self.root, LOCKS[self.manager].lstrip("/") + suffix)
+
+    def _stream(self) -> str:
+        """The stream that is enabled now, as `nvidia-driver:580-open`."""
+        name = self.stream.split(":")[0]
+        parser = configparser.ConfigParser()
+        parser.read(os.path.join(self.root, "etc/dnf/modules.d/%s.module" % name))
+        if parser.get(name, "state", fallback="") != "enabled":
+            return ""
+        return "%s:%s" % (name, parser.get(name, "stream", fallback=""))
+
+    def _install(self) -> List[str]:
+        return [*self.program, *(["--allowerasing"] if self.manager == "dnf" else []), "install"]
+
+    def _words(self, steps: Sequence[Step]) -> List[str]:
+        words = [one["name"] if one["version"] == "*" else "%(name)s-%(version)s" % one for step in steps for one in step]
+        if self.headers and any("nvidia" in word or "cuda-drivers" in word for word in words):
+            words.append(self.headers)
+        return words
+
+    def _remove(self, names: Sequence[str]) -> None:
+        if names:
+            keep = ["--noautoremove"] if self.manager == "dnf" else ["--setopt=clean_requirements_on_remove=0"]
+            self._checked([*self.program, *keep, "remove", *names])
+
+    def _checked(self, command: List[str]) -> str:
+        code, out, err = self.run(command)
+        if code != 0:
+            raise Refused(_last_words(out, err))
+        return out
+
+
+def _last_words(out: str, err: str) -> str:
+    lines = [line for line in (err + "\n" + out).splitlines() if line.strip()]
+    return "\n".join(lines[:12])
