@@ -55,13 +55,14 @@ class Apt:
     def _others(self, work: Work) -> List[str]:
         """What is in the way, as words for apt: parts of another driver that exist at the ordered version are moved
         there, the rest goes (`name-`), unless the packages themselves see to it."""
-        moved = [name for name in work.strays if movable(name, self.flavour) and self._candidate(name) == self.driver]
-        gone = ["%s-" % name for name in work.unwanted]
-        if len(moved) == len(work.strays):
+        ours = [name for name in work.strays if movable(name, self.flavour)]
+        moved = [name for name in ours if self._candidate(name) == self.driver]
+        gone = ["%s-" % name for name in [*work.unwanted, *work.strays] if name not in ours]
+        if len(moved) == len(ours):
             return [*moved, *gone]
         out = self._apt(["-s", *_ALLOW, "install", *self._words(work.missing), *moved, *gone])
         seen = {name for name, _ in _INST.findall(out)}
-        return [*moved, *gone, *("%s-" % name for name in work.strays if name not in seen and name not in moved)]
+        return [*moved, *gone, *("%s-" % name for name in ours if name not in seen and name not in moved)]
 
     def _candidate(self, name: str) -> str:
         """The driver's version that apt would install of a package now."""
@@ -101,4 +102,5 @@ class Apt:
         return out
 
 
-_ALLOW = ["--allow-downgrades", "--allow-change-held-packages"]
+# our own holds are what keeps an earlier driver; the resolver works around them instead of asking
+_ALLOW = ["--allow-downgrades", "--allow-change-held-packages", "--ignore-hold"]

@@ -7,7 +7,7 @@ import os
 from typing import Callable, Dict, List, Sequence, Tuple
 
 from ansible.module_utils.dsdeploy_stack_apt import Refused
-from ansible.module_utils.dsdeploy_stack_plan import Packages, Step, Work
+from ansible.module_utils.dsdeploy_stack_plan import Packages, Step, Work, driver_version
 
 Run = Callable[[List[str]], Tuple[int, str, str]]
 
@@ -20,9 +20,10 @@ _BEGIN, _END = "# dsdeploy stack: begin", "# dsdeploy stack: end"
 class Rpm:
     """`extra` words stand behind the program's name; `root` is where its files lie."""
 
-    def __init__(self, run: Run, manager: str = "dnf", stream: str = "", headers: str = "", root: str = "/",
-                 extra: Sequence[str] = ()) -> None:  # fmt: skip
+    def __init__(self, run: Run, manager: str = "dnf", driver: str = "", family: Sequence[str] = (), stream: str = "",
+                 headers: str = "", root: str = "/", extra: Sequence[str] = ()) -> None:  # fmt: skip
         self.run, self.manager, self.stream, self.root = run, manager, stream, root
+        self.driver, self.family = driver, list(family)
         self.headers = "kernel-devel-%s" % headers if headers else ""
         # our own changes are what the locks are against
         self.program = [manager, *extra, "-y", "-q", "--disableplugin=versionlock"]
@@ -109,7 +110,17 @@ class Rpm:
         return "%s:%s" % (name, parser.get(name, "stream", fallback=""))
 
     def _install(self) -> List[str]:
-        return [*self.program, *(["--allowerasing"] if self.manager == "dnf" else []), "install"]
+        """Other versions of the driver are out of sight: a metapackage asks for its parts by `>=` and would get the
+        newest ones, and there is no such thing as apt's preferences."""
+        erase = ["--allowerasing"] if self.manager == "dnf" else []
+        return [*self.program, *erase, *self._others(), "install"]
+
+    def _others(self) -> List[str]:
+        if not self.family:
+            return []
+        _, out, _ = self.run([*self.program, "list", "available", "--showduplicates", *self.family])
+        versions = {found for word in out.split() if (found := driver_version(word)) not in ("", self.driver)}
+        return ["--exclude=%s-%s-*" % (name, version) for name in self.family for version in sorted(versions)]
 
     def _words(self, steps: Sequence[Step]) -> List[str]:
         words = [one["name"] if one["version"] == "*" else "%(name)s-%(version)s" % one for step in steps for one in step]

@@ -1,0 +1,153 @@
+"""The stack role's programs against the real dnf and rpm, for every profile on EL8 and EL9.
+
+The packages are made here with rpmbuild (empty payloads, true names, versions and streams), signed, and served over
+HTTP. EL7's yum exists nowhere any more but on EL7: its words are looked at in test_words.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsdeploy.stacks.order import Order
+
+from . import world
+from .conftest import Key, combinations, told
+from .rpms import Builder, Root, repository
+
+sources = sys.modules["stack_sources"]
+plan = sys.modules["ansible.module_utils.dsdeploy_stack_plan"]
+rpm = sys.modules["ansible.module_utils.dsdeploy_stack_rpm"]
+proof = sys.modules["ansible.module_utils.dsdeploy_stack_proof"]
+
+TOOLS = [tool for tool in ("dnf", "rpmbuild", "rpmsign", "createrepo_c", "modifyrepo_c") if not shutil.which(tool)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(TOOLS), reason=f"missing here: {', '.join(TOOLS)} (apt install dnf rpm createrepo-c)"),
+]
+EL = [pair for pair in combinations("redhat") if pair[1] != "centos7"]
+
+
+@pytest.fixture(scope="session")
+def builder(key: Key, tmp_path_factory: pytest.TempPathFactory) -> Builder:
+    return Builder(tmp_path_factory.mktemp("rpms"), key.words)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    return Root(tmp_path / "root")
+
+
+def publish(mirror: tuple[str, Path], order: Order, key: Key, builder: Builder, *more: world.Package) -> None:
+    url, folder = mirror
+    packages = dict.fromkeys([*world.offered(order), *world.compilers(order), *more])
+    for one in order["repositories"]:
+        mine = list(packages) if "cuda" in one["name"] else []
+        repository(folder / one["url"].removeprefix(url), mine, builder)
+    for one in order["keys"]:
+        path = folder / one["url"].removeprefix(url)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(key.public)
+
+
+def backend(root: Root, order: Order) -> Any:
+    family = order["family_names"]
+    return rpm.Rpm(root.run, "dnf", order["driver"], family, order["stream"], "", str(root.path), root.extra)
+
+
+def name_sources(root: Root, order: Order) -> list[str]:
+    given = {"manager": "dnf", "root": str(root.path), "foreign": order["foreign_names"]}
+    given |= {name: order[name] for name in ("keys", "repositories", "pins", "held", "displaced")}
+    made = [*sources.set_aside(given, False), *sources.keyrings(given, False), *sources.texts(given, False)]
+    return [str(one["path"]) for one in made]
+
+
+def left(root: Root, order: Order) -> Any:
+    names = (order["unwanted"], order["driver"], order["family_names"], order["foreign_names"])
+    return plan.work(backend(root, order).installed(), order["steps"], *names)
+
+
+def install(root: Root, order: Order) -> list[str]:
+    manager, work = backend(root, order), left(root, order)
+    done: list[str] = []
+    if work.any:
+        manager.prepare()
+        done = manager.rehearse(work)
+        manager.apply(work)
+    packages = manager.installed()
+    names = plan.held(packages, order["held"], order["foreign_names"])
+    if manager.unheld(packages, names):
+        assert manager.hold(packages, names)
+        done.append("held")
+    return done
+
+
+@pytest.mark.parametrize(("profile", "distribution"), EL)
+def test_a_stack_is_installed_held_left_alone_by_upgrades_and_done_once(
+    profile: str, distribution: str, mirror: tuple[str, Path], key: Key, root: Root, builder: Builder
+) -> None:
+    order = told(profile, distribution, mirror[0], key)
+    publish(mirror, order, key, builder)
+    assert name_sources(root, order)
+    assert install(root, order)
+    there = backend(root, order).installed()
+    for one in (one for step in order["steps"] for one in step):
+        assert plan.matches(there[one["name"]], one["version"]), one
+    drivers = {plan.driver_version(there[name]) for name in there if plan.among(name, order["family_names"])} - {""}
+    assert drivers == {order["driver"]}, "a part of the driver is of another version"
+    root.dnf("upgrade")
+    assert backend(root, order).installed() == there, "an upgrade moved what is held"
+    for check in order["checks"]:
+        if check["what"] in ("cudnn", "nccl"):
+            at = {**check, "library": str(root.path / "usr/lib" / check["library"])}
+            assert proof.proven(at, root.run)["ok"], proof.proven(at, root.run)
+    root.commands.clear()
+    assert name_sources(root, order) == [] and install(root, order) == []
+    assert not [command for command in root.commands if command[0] == "dnf"]
+
+
+def test_without_the_lock_an_upgrade_moves_the_stack(
+    mirror: tuple[str, Path], key: Key, root: Root, builder: Builder
+) -> None:
+    """What the lock is for: the upgrade of the test above would move something, were it not there."""
+    order = told("cuda13", "el9", mirror[0], key)
+    publish(mirror, order, key, builder)
+    name_sources(root, order)
+    install(root, order)
+    before = backend(root, order).installed()
+    root.dnf("--disableplugin=versionlock", "upgrade")
+    assert backend(root, order).installed() != before
+
+
+def test_the_other_flavour_takes_the_place_of_the_first(
+    mirror: tuple[str, Path], key: Key, root: Root, builder: Builder
+) -> None:
+    from dsdeploy.stacks import Gpu
+
+    order = told("cuda12.8", "el9", mirror[0], key)
+    volta = told("cuda12.8", "el9", mirror[0], key, gpus=(Gpu("Tesla V100-SXM2-32GB"),))
+    assert (order["stream"], volta["stream"]) == ("nvidia-driver:580-open", "nvidia-driver:580-dkms")
+    publish(mirror, order, key, builder, *world.offered(volta))
+    name_sources(root, order)
+    install(root, order)
+    assert "nvidia-open" in backend(root, order).installed()
+    closed = {**volta, "unwanted": [*volta["unwanted"], "nvidia-open"]}
+    install(root, closed)
+    there = backend(root, closed).installed()
+    assert "cuda-drivers" in there and "nvidia-open" not in there and "kmod-nvidia-open-dkms" not in there
+
+
+def test_a_package_that_another_key_signed_is_not_installed(
+    mirror: tuple[str, Path], key: Key, root: Root, tmp_path: Path
+) -> None:
+    order = told("cuda13", "el9", mirror[0], key)
+    other = Key(tmp_path / "other")
+    publish(mirror, order, key, Builder(tmp_path / "rpms", other.words))
+    name_sources(root, order)
+    with pytest.raises(rpm.Refused):
+        install(root, order)
+    assert backend(root, order).installed() == {}
