@@ -9,7 +9,7 @@ from functools import partial
 from dsdeploy import decide, hosts, playbook, progress, rolling
 from dsdeploy.facts import Engines, Os, Weights
 from dsdeploy.job import Job
-from dsdeploy.rollout import moves, prepared, run
+from dsdeploy.rollout import drivers, moves, prepared, run
 from dsdeploy.rollout.run import Asked
 from dsdeploy.rollout.target import Target
 
@@ -28,6 +28,11 @@ def prepare(job: Job, asked: Asked) -> None:
 def prep(job: Job, asked: Asked) -> None:
     with job.step("prepare", "prepare hosts"):
         job.run("prep", job.limit or None)
+
+
+def stack(job: Job, asked: Asked) -> None:
+    """Driver, CUDA and libraries of the site's stack on engine hosts; nothing at all for stack cpu."""
+    drivers.bring(job, asked)
 
 
 def weights(job: Job, asked: Asked) -> None:
@@ -117,9 +122,10 @@ def _decide_if_skipped(job: Job) -> None:
 
 
 Stage = Callable[[Job, Asked], None]
-ALL: tuple[Stage, ...] = (prepare, build, ensemble, serve, router)
+ALL: tuple[Stage, ...] = (prepare, stack, build, ensemble, serve, router)
 ONE: Mapping[str, Stage] = {
-    "prep": prep, "weights": weights, "build": build, "ensemble": ensemble, "engine": start, "router": router,
+    "prep": prep, "stack": stack, "weights": weights, "build": build, "ensemble": ensemble, "engine": start,
+    "router": router,
 }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ class Decisions:
         colours: host -> the colour this release runs in there.
         active: host -> the colour routers send requests to there.
         releases: host -> colour -> id of the release in that place.
+        stacks: host -> what the stack role is told there.
     """
 
     release: str = ""
@@ -30,6 +31,7 @@ class Decisions:
     colours: Mapping[str, str] = field(default_factory=dict)
     active: Mapping[str, str] = field(default_factory=dict)
     releases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    stacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Order:
         wishes: host -> colour that takes its requests, or none.
         names: server (host-colour) -> the release it runs.
         parked: servers to put away; with `cut` the requests they still answer are ended.
+        interpreters: host -> the Python there, where it is not the usual one.
     """
 
     epoch: int = 0
@@ -52,3 +55,4 @@ class Order:
     names: Mapping[str, str] = field(default_factory=dict)
     parked: tuple[str, ...] = ()
     cut: bool = False
+    interpreters: Mapping[str, str] = field(default_factory=dict)

@@ -52,9 +52,13 @@ def render(site: Site, decisions: Decisions | None = None, order: Order | None =
         role: {"vars": _GROUP_VARS[role](site, decided) | told.get(role, {}), "hosts": site.with_role(role)}
         for role in GROUPS
     }
-    hosts = {name: host_vars(site, name, decided) for name in site.hosts}
+    hosts = {name: host_vars(site, name, decided) | _interpreter(given, name) for name in site.hosts}
     every = connection(site) | host_settings(site) | _fence(given)
     return _template().render(all=every, hosts=hosts, groups=groups)
+
+
+def _interpreter(order: Order, name: str) -> Vars:
+    return {"ansible_python_interpreter": order.interpreters[name]} if name in order.interpreters else {}
 
 
 def _fence(order: Order) -> Vars:
@@ -124,6 +128,7 @@ def host_vars(site: Site, name: str, decided: Decisions) -> Vars:
         variables["engine_address"] = host.address
         if name in decided.colours:
             variables["engine_colour"] = decided.colours[name]
+        variables |= {f"stack_{key}": value for key, value in decided.stacks.get(name, {}).items()}
     if "router" in host.roles:
         routers = site.with_role("router")
         variables["router_address"] = host.address

@@ -38,6 +38,7 @@ class Job:
     outcome: Outcome = field(default_factory=Outcome)
     say: output.Say = output.silent
     returning: bool = False
+    interpreters: Mapping[str, str] = field(default_factory=dict)
     now: str = ""  # the step that runs
     detail: Mapping[str, Any] = field(default_factory=dict)
     _begun: bool = False
@@ -121,7 +122,8 @@ class Job:
             "kind": "step", "at": journal.now(), "epoch": self.lock.epoch, "step": self.now,
             "release": self.decisions.release, "detail": dict(self.detail),
         }  # fmt: skip
-        return Order(epoch=self.lock.epoch, run=self.record.id, header=self.header, record=told, **order)
+        return Order(epoch=self.lock.epoch, run=self.record.id, header=self.header, record=told,
+                     interpreters=self.interpreters, **order)  # fmt: skip
 
     def _show(self, event: dict[str, Any]) -> None:
         if event["event"] != "task":

@@ -14,9 +14,10 @@ from dsdeploy.releases import strategy
 from dsdeploy.releases.strategy import Strategy
 from dsdeploy.releases.view import view
 from dsdeploy.site import Colour, Site
+from dsdeploy.stacks.work import work as stack_work
 
 READ = (*preflight.READ, Footprint, Hugepages, Rotation, Thp, Weights)
-STAGES = ("prep", "weights", "build", "ensemble", "engine", "router")
+STAGES = ("prep", "stack", "weights", "build", "ensemble", "engine", "router")
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ def _colour(reading: Reading, release: str) -> Colour:
 def _actions(site: Site, host: str, reading: Reading, release: str | None) -> Iterator[Action]:
     roles = site.hosts[host].roles
     yield from (Action(host, "prep", what, why) for what, why in _prepare(site, reading))
+    yield from (Action(host, "stack", what, why) for what, why in _stack(site, host, reading))
     if "engine" in roles:
         yield from (Action(host, stage, what, why) for stage, what, why in _serve(site, reading, release))
     if "zookeeper" in roles:
@@ -136,6 +138,16 @@ def _prepare(site: Site, reading: Reading) -> Iterator[tuple[str, str]]:
     wanted = site.host.hugepages_2mb
     if pages and wanted and pages.total < wanted:
         yield f"reserve {wanted} huge pages of 2 MiB ({size(wanted * 2 * 2**20)})", f"now {pages.total}"
+
+
+def _stack(site: Site, host: str, reading: Reading) -> Iterator[tuple[str, str]]:
+    for one in stack_work(site, {host: reading}).values():
+        drained = ", while it is drained" if one.running else ""
+        if one.why:
+            told = f"{site.stack}: driver {one.order['driver']} ({one.order['flavour']} modules) and its libraries"
+            yield f"{told}, a restart if it needs one{drained}", one.why
+        elif one.restart:
+            yield f"restart the host{drained}", one.restart
 
 
 def _serve(site: Site, reading: Reading, release: str | None) -> Iterator[tuple[str, str, str]]:

@@ -8,11 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from dsdeploy.errors import Problem
-from dsdeploy.facts import Clock, Disks, Engines, Gpus, Memory, Os, PackageLock, Ports, RouterState, SiteId, Srvr
+from dsdeploy.facts import (
+    Clock,
+    Disks,
+    Engines,
+    Gpus,
+    Interpreter,
+    Memory,
+    NvSwitch,
+    Os,
+    PackageLock,
+    Ports,
+    RouterState,
+    SiteId,
+    Srvr,
+)  # fmt: skip
 from dsdeploy.hosts import Reading
 from dsdeploy.output import size
 from dsdeploy.site import Site
-from dsdeploy.stacks import fleet
+from dsdeploy.stacks import fleet, reach
 
 READ = (
     *fleet.READ, Clock, Disks, Engines, Memory, PackageLock, Ports, RouterState, SiteId, Srvr,
@@ -70,11 +84,14 @@ def _system(site: Site, host: str, reading: Reading) -> Iterator[Problem]:
     if system.family not in FAMILIES:
         yield Problem(f"{host} runs {system.id} {system.version_id}, which is not supported", "",
                       "Debian 12, Ubuntu 20.04 to 24.04, Rocky or Alma 8 and 9")  # fmt: skip
+    if unmanaged := reach.problem(system, reach.core()):
+        yield Problem(f"{host}: {unmanaged.what}", "", unmanaged.hint)
+    other = reading.get(Interpreter)
     version = tuple(int(part) for part in system.python.split(".")[:2] if part.isdecimal())
-    if version < OLDEST_PYTHON:
+    if version < OLDEST_PYTHON and not (other and other.path):
         shown = f"Python {system.python}" if system.python else "no Python 3"
         yield Problem(f"{host} has {shown}; 3.8 or newer is needed to manage it", "",
-                      f"install the package python3 on {host}")  # fmt: skip
+                      f"{reach.python(system)} on {host}")  # fmt: skip
 
 
 def _clock(site: Site, host: str, reading: Reading) -> Iterator[Problem]:
@@ -155,10 +172,12 @@ def _hugepages(site: Site, host: str, reading: Reading) -> Iterator[Problem]:
 def _gpus(site: Site, host: str, reading: Reading) -> Iterator[Problem]:
     if site.stack == "cpu" or "engine" not in site.hosts[host].roles:
         return
-    gpus = reading.get(Gpus) or Gpus()
+    gpus, bus = reading.get(Gpus) or Gpus(), reading.get(NvSwitch)
+    if not gpus and bus and bus.gpus and fleet.ordered(site, host, reading):
+        return  # they are there, and the run brings their driver
     if not gpus:
         yield Problem(f"stack {site.stack}: no NVIDIA GPU answers on {host}", "",
-                      f"nvidia-smi on {host}; install the driver of the stack, or use stack: cpu")  # fmt: skip
+                      f"lspci -d 10de: on {host}; put the GPU in, or use stack: cpu")  # fmt: skip
     elif site.engine.devices != "all":
         missing = sorted(set(site.engine.devices) - {gpu.index for gpu in gpus})
         if missing:

@@ -24,7 +24,7 @@ KINDS = [
     facts.AnsweringEngines, facts.Clock, facts.Disks, facts.DriverModule, facts.EngineLog, facts.Engines,
     facts.Epoch, facts.Footprint, facts.Gpus, facts.Hugepages, facts.Memory, facts.NvSwitch, facts.Os,
     facts.PackageLock, facts.Ports, facts.Releases, facts.Rotation, facts.RouterState, facts.Runs, facts.SecureBoot,
-    facts.SiteId, facts.Srvr, facts.Thp, facts.Weights,
+    facts.SiteId, facts.Srvr, facts.Thp, facts.Weights, facts.BusGpus, facts.Interpreter, facts.StackState,
 ]  # fmt: skip
 SITE = Site.model_validate({
     "site": "test", "stack": "cuda13",

@@ -12,6 +12,7 @@ from dsdeploy.commands import check as command
 from dsdeploy.facts import DriverModule, Gpu, Gpus, NvSwitch, Os, SecureBoot
 from dsdeploy.hosts import Reading
 from dsdeploy.site import Site
+from dsdeploy.site.model import Packages
 from dsdeploy.stacks import fleet
 
 MIB = 2**20
@@ -37,6 +38,12 @@ def reading(host: str = "gpu1", *values: object) -> Reading:
 
 @pytest.fixture
 def gpu_site(lab_site: Site) -> Site:
+    """Hosts bring their own driver: it is judged as it is. `managed_site` is the other kind."""
+    return lab_site.model_copy(update={"stack": "cuda13", "packages": Packages(managed=False)})
+
+
+@pytest.fixture
+def managed_site(lab_site: Site) -> Site:
     return lab_site.model_copy(update={"stack": "cuda13"})
 
 

@@ -33,6 +33,7 @@ FULL: dict[str, Any] = {
         "transparent_hugepages": "never", "hugepages_2mb": 1, "swappiness": 1, "nofile": 4096,
         "time_sync": True, "require_kernel_settings": False,
     },
+    "packages": {"managed": True, "mirror": "http://10.0.0.3/packages/"},
     "model": {"name": "m", "version": "v", "source": "http://10.0.0.3/m/"},
     "engine": {
         "runtime": "llamacpp", "precision": "f16", "memory_fraction": 0.5, "devices": [0, 1],

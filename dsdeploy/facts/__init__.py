@@ -13,6 +13,7 @@ empty or "unknown", and whoever decides counts unknown as down. Importing this p
 
 from __future__ import annotations
 
+from dsdeploy.facts.bus import BusGpus
 from dsdeploy.facts.clock import Clock
 from dsdeploy.facts.disk import Disk, Disks
 from dsdeploy.facts.driver_module import DriverModule
@@ -23,6 +24,7 @@ from dsdeploy.facts.fact import Fact, reader
 from dsdeploy.facts.footprint import Footprint
 from dsdeploy.facts.gpus import Gpu, Gpus
 from dsdeploy.facts.hugepages import Hugepages
+from dsdeploy.facts.interpreter import Interpreter
 from dsdeploy.facts.memory import Memory
 from dsdeploy.facts.nvswitch import NvSwitch
 from dsdeploy.facts.os import Os
@@ -34,12 +36,14 @@ from dsdeploy.facts.router import RouterServer, RouterState
 from dsdeploy.facts.runs import HostRun, Runs
 from dsdeploy.facts.secure_boot import SecureBoot
 from dsdeploy.facts.site import SiteId
+from dsdeploy.facts.stack_state import StackState
 from dsdeploy.facts.thp import Thp
 from dsdeploy.facts.weights import Stamp, Weights
 from dsdeploy.facts.zookeeper import Srvr
 
 __all__ = [
     "AnsweringEngines",
+    "BusGpus",
     "Clock",
     "Disk",
     "Disks",
@@ -54,6 +58,7 @@ __all__ = [
     "Gpus",
     "HostRun",
     "Hugepages",
+    "Interpreter",
     "Memory",
     "NvSwitch",
     "Os",
@@ -70,6 +75,7 @@ __all__ = [
     "SecureBoot",
     "SiteId",
     "Srvr",
+    "StackState",
     "Stamp",
     "Thp",
     "Weights",

@@ -24,6 +24,7 @@ from dsdeploy.rollout import loop
 from dsdeploy.rollout.loop import Roll
 from dsdeploy.rollout.target import Target, from_hosts
 from dsdeploy.site import Site
+from dsdeploy.stacks import reach
 
 REFUSED = 1  # exit code when the operator says no
 READ = (*planning.READ, Epoch, Releases, Runs)
@@ -107,6 +108,7 @@ def session(
     ):
         _unchanged(site, readings, limit)
         job = Job(site, record, control, lock, {**header, "epoch": lock.epoch}, limit, asked.verbose)
+        job.interpreters = reach.interpreters(readings)
         with job.step("begin", f"run {record.id}, epoch {lock.epoch}: tell every host", verb=verb):
             job.run("fence", limit or None)
         yield job

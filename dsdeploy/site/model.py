@@ -98,6 +98,18 @@ class HostSettings(_Section):
     )
 
 
+class Packages(_Section):
+    """Where hosts get the packages of their stack from."""
+
+    managed: Flag = Field(True, description="false: hosts bring driver and CUDA of their own, which are only judged.")
+
+    mirror: Url | None = Field(
+        None,
+        description="Base URL, ending in /, below which every repository of the stack lies by its own host and path; "
+        "without it the makers' servers.",
+    )
+
+
 class Model(_Section):
     """The weights to serve."""
 
@@ -210,6 +222,7 @@ class Site(_Section):
         json_schema_extra={"additionalProperties": False},
     )  # fmt: skip
     host: HostSettings = Field(HostSettings(), description="Kernel and limits of every host.")
+    packages: Packages = Field(Packages(), description="Where hosts get the packages of their stack from.")
     model: Model = Field(description="The weights to serve.")
     engine: Engine = Field(Engine(), description="The server that computes tokens.")
     zookeeper: ZooKeeper = Field(ZooKeeper(), description="The ensemble: lock and registry.")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dsdeploy.errors import Problem
-from dsdeploy.facts import DriverModule, Gpus, NvSwitch, Os, SecureBoot
+from dsdeploy.facts import BusGpus, DriverModule, Gpus, Interpreter, NvSwitch, Os, SecureBoot, StackState
 from dsdeploy.stacks import Gpu, Host, Verdict, catalogue, fits, judge, matrix, versions
+from dsdeploy.stacks.order import Order, matches, order
 
 if TYPE_CHECKING:
     from dsdeploy.hosts import Reading
     from dsdeploy.site import Site
 
-READ = (DriverModule, Gpus, NvSwitch, Os, SecureBoot)
+READ = (BusGpus, DriverModule, Gpus, Interpreter, NvSwitch, Os, SecureBoot, StackState)
 
 
 def seen(site: Site, reading: Reading) -> Host | None:
@@ -25,6 +27,7 @@ def seen(site: Site, reading: Reading) -> Host | None:
     module = reading.get(DriverModule)
     switches = reading.get(NvSwitch)
     boot = reading.get(SecureBoot)
+    state = reading.get(StackState)
     told = (gpus or reading.get(Gpus) or Gpus())[:1]
     return Host(
         id=system.id,
@@ -34,12 +37,13 @@ def seen(site: Site, reading: Reading) -> Host | None:
         python=system.python,
         architecture=system.arch,
         gpus=tuple(Gpu(gpu.name, gpu.compute, gpu.memory) for gpu in gpus),
-        driver=told[0].driver if told and versions.parse(told[0].driver) else None,
+        driver=told[0].driver if told and versions.parse(told[0].driver) else (state.library if state else "") or None,
         loaded=module.loaded if module else "",
         modules=module.flavour if module else "",
         nvswitch=switches.switches > 0 if switches and switches.switches is not None else None,
         fabric_manager=module.fabric_manager if module else None,
         secure_boot=boot.on if boot else None,
+        devices=tuple(reading.get(BusGpus) or ()),
     )
 
 
@@ -74,20 +78,54 @@ def _memory(site: Site, host: Host) -> tuple[Verdict, ...]:
     return fits(model, site.engine.precision, host.gpus, site.engine.memory_fraction)
 
 
+def ordered(site: Site, host: str, reading: Reading) -> Order | None:
+    """What the stack role is told on this host; None where it has nothing to do, or where nothing fits."""
+    asked = site.stack != "cpu" and site.packages.managed and "engine" in site.hosts[host].roles
+    if not asked or not reading.reachable:
+        return None
+    found = seen(site, reading)
+    if found is None:
+        return None
+    known, switches = matrix(), bool(found.nvswitch) or any("B200" in gpu.name for gpu in found.gpus)
+    return order(known, known.profiles[site.stack], found, site.packages.mirror or "", switches)
+
+
+def _as_ordered(site: Site, host: str, reading: Reading) -> tuple[Verdict, ...]:
+    """What is said of the host once it has what is ordered: `up` mends a wrong driver, it does not stumble over it."""
+    told, found = ordered(site, host, reading), seen(site, reading)
+    if told is None or found is None or _stands(told, found):
+        return verdicts(site, host, reading)
+    bare = replace(found, driver=None, loaded="", modules="", fabric_manager=None)
+    return (*judge(matrix().profiles[site.stack], bare), *_memory(site, found))
+
+
+def _stands(told: Order, found: Host) -> bool:
+    """Whether driver, module and Fabric Manager are the ordered ones already."""
+    fabric = found.fabric_manager or ""
+    return (
+        matches(told, found.driver or "")
+        and (not found.loaded or matches(told, found.loaded))
+        and (not fabric or matches(told, fabric))
+    )
+
+
 def problems(site: Site, host: str, reading: Reading) -> list[Problem]:
-    """Errors as problems: a host that cannot run the stack, with the nearest combination that can."""
+    """Errors that no run mends: a host that cannot run the stack, with the nearest combination that can."""
     return [
         Problem(f"stack {site.stack} on {host}: {one.why}", f"host {host}", f"nearest that works: {one.nearest}")
-        for one in verdicts(site, host, reading)
+        for one in _as_ordered(site, host, reading)
         if one.level == "error"
     ]
 
 
 def warnings(site: Site, readings: Mapping[str, Reading]) -> tuple[Problem, ...]:
-    """Worth knowing before a start; the same sentence once for all hosts it is true of."""
+    """Worth knowing before a start; the same sentence once for all hosts it is true of. Errors that a run mends too."""
     found: dict[str, list[str]] = {}
     for host, reading in readings.items():
+        final = {one.what for one in _as_ordered(site, host, reading) if one.level == "error"}
         for one in verdicts(site, host, reading):
             if one.level == "warn":
                 found.setdefault(one.why, []).append(host)
+            elif one.level == "error" and one.what not in final:
+                found.setdefault(f"{one.why} (dsdeploy up mends it: driver of the stack)", []).append(host)
     return tuple(Problem(f"{', '.join(names)}: {why}", f"stack {site.stack}") for why, names in found.items())

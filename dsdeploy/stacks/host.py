@@ -25,6 +25,7 @@ class Host:
         modules: `open` or `proprietary`, which kernel modules are loaded.
         fabric_manager: its version; "" where it is not installed, None where nobody looked.
         secure_boot: None where the firmware could not be asked.
+        devices: the GPUs' device numbers on the PCI bus, known before any driver is there.
     """
 
     id: str
@@ -40,3 +41,4 @@ class Host:
     nvswitch: bool | None = None
     fabric_manager: str | None = None
     secure_boot: bool | None = None
+    devices: tuple[int, ...] = ()

@@ -21,7 +21,12 @@ DRIVER = ("*nvidia*", "cuda-drivers*", "libcuda1*", "libxnvctrl*", "nvlsm*")
 NOT_DRIVER = ("*nvidia-container*", "nvidia-gds*", "nvidia-fs*", "nvidia-docker*")
 # Packages that pull whatever driver is newest, or that are another's make of the same files.
 DRAG = ("cuda", "cuda-[0-9]*-[0-9]*", "cuda-runtime-[0-9]*", "cuda-demo-suite-[0-9]*", "cuda-drivers-fabricmanager*")
-UBUNTU_OWN = ("nvidia-*-server*", "libnvidia-*-server*", "linux-modules-nvidia-*", "xserver-xorg-video-nvidia-*-server*")
+UBUNTU_OWN = (
+    "nvidia-*-server*",
+    "libnvidia-*-server*",
+    "linux-modules-nvidia-*",
+    "xserver-xorg-video-nvidia-*-server*",
+)
 SERVICES = {"persistenced": "nvidia-persistenced.service", "fabric": "nvidia-fabricmanager.service"}
 # EL7 has no dnf; the yum of EL8 and 9 is dnf
 MANAGERS = {"debian": "apt", "redhat": "dnf", "centos7": "yum"}
@@ -41,6 +46,8 @@ def order(matrix: Matrix, profile: Profile, host: Host, mirror: str = "", nvswit
         return None
     fabric = dict(driver.fabric) if nvswitch else {}
     nvlink5 = dict(driver.nvlink5) if nvswitch and place.nvlink5(matrix, host) else {}
+    # forward compatibility is for a driver older than its CUDA, and does harm beside a newer one
+    compat = packages.compat if versions.older(driver.version, profile.own) else {}
     told: Order = {
         "name": profile.name,
         "manager": MANAGERS.get(packages.distribution, MANAGERS[matrix.distributions[packages.distribution].family]),
@@ -50,7 +57,7 @@ def order(matrix: Matrix, profile: Profile, host: Host, mirror: str = "", nvswit
         "stream": driver.stream.get(flavour, ""),
         "driver": driver.version,
         "flavour": flavour,
-        "steps": _steps(driver, {**driver.flavours[flavour], **fabric, **nvlink5}, packages),
+        "steps": _steps(driver, {**driver.flavours[flavour], **fabric, **nvlink5}, packages, compat),
         "pins": _pins(driver, packages),
         "unwanted": [*DRAG, *(UBUNTU_OWN if host.id == "ubuntu" else ())],
         "family_names": list(DRIVER),
@@ -68,19 +75,14 @@ def digest(told: Order) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def variables(told: Order) -> dict[str, Any]:
-    """The role's options."""
-    return {f"stack_{name}": value for name, value in told.items()}
-
-
-def _steps(driver: Driver, now: Packages, packages: Install) -> list[list[dict[str, str]]]:
+def _steps(driver: Driver, now: Packages, packages: Install, compat: Packages) -> list[list[dict[str, str]]]:
     """Package transactions in order: what must go first, the driver with all that must equal it, the libraries.
 
     Driver and Fabric Manager in one, so that there is no moment with two versions.
     """
     first = {name: version for name, version in now.items() if name in driver.first}
     rest = {name: version for name, version in now.items() if name not in first}
-    libraries = {**packages.toolkit, **packages.cudnn, **packages.nccl, **packages.compat}
+    libraries = {**packages.toolkit, **packages.cudnn, **packages.nccl, **compat}
     return [
         [{"name": name, "version": version} for name, version in step.items()]
         for step in (first, rest, libraries)

@@ -42,7 +42,19 @@ def flavours(matrix: Matrix, host: Host) -> tuple[str, ...]:
         generation = gpus.architecture(matrix, gpu)
         if generation:
             left = [flavour for flavour in left if flavour in generation.modules]
+    for device in host.devices if not host.gpus else ():
+        left = [flavour for flavour in left if flavour in bus_flavours(device)]
     return tuple(left)
+
+
+# Device numbers rise with generations: Turing begins at 1e02 (older ones end with 1dff), Blackwell at 2901.
+# (from the PCI ID list, from memory; a GPU that answers nvidia-smi is judged by its name instead)
+_GENERATIONS = ((0x2900, ("open",)), (0x1E00, ("open", "proprietary")), (0, ("proprietary",)))
+
+
+def bus_flavours(device: int) -> tuple[str, ...]:
+    """Kernel module flavours that drive a GPU of this device number."""
+    return next(flavours for first, flavours in _GENERATIONS if device >= first)
 
 
 def flavour(matrix: Matrix, driver: Driver, host: Host) -> str:

@@ -46,6 +46,10 @@ AGAIN: dict[tuple[str, str], tuple[str, ...]] = {
 }
 UNREACHED = {  # (verb, step) -> why no case has it
     (UP, "weights"): "up pulls weights in its step prepare",
+    (UP, "stack"): "the lab has no GPUs: stack cpu has no such step",
+    (UP, "restart"): "the lab has no GPUs: stack cpu has no such step",
+    (UPGRADE, "stack"): "upgrade changes no drivers",
+    (UPGRADE, "restart"): "upgrade changes no drivers",
     (UPGRADE, "prepare"): "upgrade prepares no hosts; it refuses those that are not",
     (UPGRADE, "ensemble"): f"only as {MEMBERS}, where it is a case",
     (UPGRADE, "member"): f"only as {MEMBERS}, where it is a case",

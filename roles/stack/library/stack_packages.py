@@ -51,7 +51,12 @@ from ansible.module_utils.dsdeploy_stack_apt import Apt, Refused  # noqa: E402
 from ansible.module_utils.dsdeploy_stack_plan import Work, held, work  # noqa: E402
 from ansible.module_utils.dsdeploy_stack_rpm import Rpm  # noqa: E402
 
-LANGUAGE = {"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l", "APT_LISTCHANGES_FRONTEND": "none"}
+LANGUAGE = {
+    "LC_ALL": "C",
+    "DEBIAN_FRONTEND": "noninteractive",
+    "NEEDRESTART_MODE": "l",
+    "APT_LISTCHANGES_FRONTEND": "none",
+}
 HINT = {
     "kernel-devel": "the running kernel's headers are gone from the repositories: update the kernel, reboot, run again",
     "linux-headers": "the running kernel's headers are gone from the repositories: update the kernel, reboot, run again",
@@ -83,7 +88,9 @@ def backend(module: AnsibleModule) -> Union[Apt, Rpm]:
 
 def left(module: AnsibleModule, manager: Union[Apt, Rpm]) -> Work:
     given = module.params
-    return work(manager.installed(), given["steps"], given["unwanted"], given["driver"], given["family"], given["foreign"])
+    return work(
+        manager.installed(), given["steps"], given["unwanted"], given["driver"], given["family"], given["foreign"]
+    )
 
 
 def change(module: AnsibleModule, manager: Union[Apt, Rpm], wanted: Work) -> List[str]:
@@ -91,8 +98,7 @@ def change(module: AnsibleModule, manager: Union[Apt, Rpm], wanted: Work) -> Lis
     busy = running(module, module.params["serving"])
     if busy and not module.check_mode:
         raise Refused(
-            "%s runs and would lose its driver; what is to do: %s"
-            % (", ".join(busy), "; ".join(wanted.sentences()))
+            "%s runs and would lose its driver; what is to do: %s" % (", ".join(busy), "; ".join(wanted.sentences()))
         )
     if module.check_mode:
         return wanted.sentences()

@@ -178,7 +178,9 @@ def main() -> None:
         module.fail_json(msg=str(error))
     shown = [{"before_header": c["path"], "after_header": c["path"], "before": c["before"], "after": c["after"]}
              for c in changes]  # fmt: skip
-    module.exit_json(changed=bool(changes), made=[c["path"] for c in changes], **({"diff": shown} if module._diff else {}))
+    module.exit_json(
+        changed=bool(changes), made=[c["path"] for c in changes], **({"diff": shown} if module._diff else {})
+    )
 
 
 if __name__ == "__main__":

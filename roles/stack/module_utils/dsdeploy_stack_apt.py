@@ -67,7 +67,9 @@ class Apt:
     def _candidate(self, name: str) -> str:
         """The driver's version that apt would install of a package now."""
         _, out, _ = self.run(["apt-cache", "policy", name])
-        return driver_version("".join(line.split()[1] for line in out.splitlines() if line.strip().startswith("Candidate:")))
+        return driver_version(
+            "".join(line.split()[1] for line in out.splitlines() if line.strip().startswith("Candidate:"))
+        )
 
     def holds(self) -> List[str]:
         _, out, _ = self.run(["apt-mark", "showhold"])
@@ -86,7 +88,9 @@ class Apt:
         return [name for name in names if name not in there]
 
     def _words(self, steps: Sequence[Step]) -> List[str]:
-        words = [one["name"] if one["version"] == "*" else "%(name)s=%(version)s" % one for step in steps for one in step]
+        words = [
+            one["name"] if one["version"] == "*" else "%(name)s=%(version)s" % one for step in steps for one in step
+        ]
         if self.headers and any("nvidia" in word or "cuda-drivers" in word for word in words):
             words.append(self.headers)
         return words

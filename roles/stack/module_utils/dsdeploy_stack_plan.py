@@ -61,9 +61,7 @@ def driver_version(version: str) -> str:
     return found.group() if found else ""
 
 
-def strays(
-    installed: Mapping[str, str], driver: str, family: Sequence[str], foreign: Sequence[str]
-) -> List[str]:
+def strays(installed: Mapping[str, str], driver: str, family: Sequence[str], foreign: Sequence[str]) -> List[str]:
     """Installed parts of a driver that is not the ordered one."""
     return sorted(
         name

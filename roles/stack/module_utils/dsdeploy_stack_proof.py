@@ -55,4 +55,3 @@ def holds(text: str, wanted: str) -> bool:
 def _last(text: str) -> str:
     lines = [line for line in text.strip().splitlines() if line.strip()]
     return lines[-1] if lines else "nothing"
-

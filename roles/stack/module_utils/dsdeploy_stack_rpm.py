@@ -123,7 +123,9 @@ class Rpm:
         return ["--exclude=%s-%s-*" % (name, version) for name in self.family for version in sorted(versions)]
 
     def _words(self, steps: Sequence[Step]) -> List[str]:
-        words = [one["name"] if one["version"] == "*" else "%(name)s-%(version)s" % one for step in steps for one in step]
+        words = [
+            one["name"] if one["version"] == "*" else "%(name)s-%(version)s" % one for step in steps for one in step
+        ]
         if self.headers and any("nvidia" in word or "cuda-drivers" in word for word in words):
             words.append(self.headers)
         return words

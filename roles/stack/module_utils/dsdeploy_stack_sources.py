@@ -75,7 +75,9 @@ def _plain(pattern: str) -> str:
 
 def doubled(text: str, urls: Sequence[str]) -> bool:
     """Whether a source file names one of these repositories too: the same one twice is an error of apt's."""
-    said = {word.rstrip("/") for line in text.splitlines() if not line.lstrip().startswith("#") for word in line.split()}
+    said = {
+        word.rstrip("/") for line in text.splitlines() if not line.lstrip().startswith("#") for word in line.split()
+    }
     said |= {word.split("=", 1)[1] for word in said if word.startswith("baseurl=")}
     return bool(said & {url.rstrip("/") for url in urls})
 

@@ -87,7 +87,9 @@ def repository(folder: Path, packages: Iterable[Package], sign: list[str]) -> No
     (folder / "Release").write_text(release)
     for path in (folder / "InRelease",):
         path.unlink(missing_ok=True)
-        subprocess.run([*sign, "--clearsign", "-o", str(path), str(folder / "Release")], check=True, capture_output=True)
+        subprocess.run(
+            [*sign, "--clearsign", "-o", str(path), str(folder / "Release")], check=True, capture_output=True
+        )
 
 
 class Root:

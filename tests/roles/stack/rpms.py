@@ -45,7 +45,14 @@ class Builder:
     def __init__(self, folder: Path, sign: list[str]) -> None:
         self.folder, self.made = folder, {}  # type: Path, dict[tuple[str, str, str], Path]
         home = sign[sign.index("--homedir") + 1]
-        self.signing = ["--define", f"_gpg_path {home}", "--define", "_gpg_name dsdeploy tests", "--define", "__gpg /usr/bin/gpg"]
+        self.signing = [
+            "--define",
+            f"_gpg_path {home}",
+            "--define",
+            "_gpg_name dsdeploy tests",
+            "--define",
+            "__gpg /usr/bin/gpg",
+        ]
 
     def rpm(self, package: Package) -> Path:
         name = (package.name, package.version, package.stream)

@@ -182,9 +182,7 @@ def test_a_metapackage_that_pulls_a_driver_is_removed(
     assert drag not in apt.Apt(root.run).installed() and not left(root, order).any
 
 
-def test_what_cannot_be_had_is_said_before_anything_is_touched(
-    mirror: tuple[str, Path], key: Key, root: Root
-) -> None:
+def test_what_cannot_be_had_is_said_before_anything_is_touched(mirror: tuple[str, Path], key: Key, root: Root) -> None:
     order = told("cuda13", "ubuntu24.04", mirror[0], key)
     publish(mirror, order, key)
     name_sources(root, order)
@@ -203,6 +201,6 @@ def test_a_repository_that_another_key_signed_is_not_believed(
     url = order["repositories"][0]["url"]
     other = Key(tmp_path / "other")
     repository(mirror[1] / url.removeprefix(mirror[0]), world.offered(order), other.words)
-    with pytest.raises(apt.Refused, match="NO_PUBKEY|not signed"):
+    with pytest.raises(apt.Refused, match=r"NO_PUBKEY|not signed"):
         install(root, order)
     assert apt.Apt(root.run).installed() == {}

@@ -106,7 +106,10 @@ def _series(told: Order) -> str:
 def _library(told: Order, name: str, version: str) -> Package:
     files: dict[str, bytes] = {}
     expects = {check["what"]: check for check in told["checks"]}
-    for what, own in (("cudnn", ("libcudnn8", "libcudnn9-cuda-12", "libcudnn9-cuda-13")), ("nccl", ("libnccl", "libnccl2"))):
+    for what, own in (
+        ("cudnn", ("libcudnn8", "libcudnn9-cuda-12", "libcudnn9-cuda-13")),
+        ("nccl", ("libnccl", "libnccl2")),
+    ):
         if name in own:
             check = expects[what]
             files[f"usr/lib/{check['library']}"] = library(check["library"], check["function"], int(check["expect"]))
