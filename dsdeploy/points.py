@@ -42,8 +42,18 @@ _NEW = "the new release"
 STEPS: tuple[Step, ...] = (
     Step("begin", "hosts learn the run and its epoch; lower epochs are refused from here on"),
     Step("prepare", "hosts are prepared; at the same time weights are pulled and verified", upgrade=False),
-    Step("stack", "driver and CUDA come to GPU hosts, those that serve one by one and drained", upgrade=False),
-    Step("restart", "a GPU host that runs no engine is restarted and must come back with the driver", upgrade=False),
+    Step(
+        "stack",
+        "`up` with GPUs: driver and CUDA come, to hosts that serve one by one and drained",
+        up=False,
+        upgrade=False,
+    ),
+    Step(
+        "restart",
+        "`up` with GPUs: a drained host is restarted and must come back with the driver",
+        up=False,
+        upgrade=False,
+    ),
     Step("weights", "weights are pulled and verified, beside those that serve", up=False),
     Step("build", "the runtime is installed and the build is made"),
     Step("ensemble", "ZooKeeper is installed and configured on each member", upgrade=False),

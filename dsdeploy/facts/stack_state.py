@@ -47,7 +47,9 @@ class StackStateFact(Fact[StackState]):
 PATH=$PATH:/sbin:/usr/sbin
 echo "boot $(cat /proc/sys/kernel/random/boot_id)"
 f=/var/lib/dsdeploy/stack.json; [ -r $f ] && echo "stamp $(head -c 1000 $f)"
-for f in $(ldconfig -p 2>/dev/null | sed -n 's/.*libnvidia-ml\\.so\\.1 .*=> //p'); do echo "library $(readlink -f "$f")"; done
+for f in $(ldconfig -p 2>/dev/null | sed -n 's/.*libnvidia-ml\\.so\\.1 .*=> //p'); do
+  echo "library $(readlink -f "$f")"
+done
 echo "built $(modinfo -F version nvidia 2>/dev/null)"
 [ -d /sys/module/nouveau ] && echo nouveau
 exit 0

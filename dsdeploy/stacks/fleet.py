@@ -95,7 +95,9 @@ def _as_ordered(site: Site, host: str, reading: Reading) -> tuple[Verdict, ...]:
     told, found = ordered(site, host, reading), seen(site, reading)
     if told is None or found is None or _stands(told, found):
         return verdicts(site, host, reading)
-    bare = replace(found, driver=None, loaded="", modules="", fabric_manager=None)
+    # a driver that runs under Secure Boot had its key enrolled: the next one is signed with the same
+    boot = None if found.driver or found.loaded else found.secure_boot
+    bare = replace(found, driver=None, loaded="", modules="", fabric_manager=None, secure_boot=boot)
     return (*judge(matrix().profiles[site.stack], bare), *_memory(site, found))
 
 

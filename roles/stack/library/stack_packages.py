@@ -11,7 +11,11 @@ description:
   - A step that changes packages is refused while one of the given units runs.
 options:
   manager: {description: The host's package manager., type: str, choices: [apt, dnf, yum], required: true}
-  steps: {description: Transactions in order; each a list of name and version., type: list, elements: raw, required: true}
+  steps:
+    description: Transactions in order; each a list of name and version.
+    type: list
+    elements: raw
+    required: true
   unwanted: {description: Name patterns that must not be installed., type: list, elements: str, default: []}
   driver: {description: The driver's version., type: str, required: true}
   flavour: {description: Which kernel modules., type: str, choices: [open, proprietary], required: true}
@@ -57,9 +61,10 @@ LANGUAGE = {
     "NEEDRESTART_MODE": "l",
     "APT_LISTCHANGES_FRONTEND": "none",
 }
+HEADERS = "the running kernel's headers are gone from the repositories: update the kernel, reboot, run again"
 HINT = {
-    "kernel-devel": "the running kernel's headers are gone from the repositories: update the kernel, reboot, run again",
-    "linux-headers": "the running kernel's headers are gone from the repositories: update the kernel, reboot, run again",
+    "kernel-devel": HEADERS,
+    "linux-headers": HEADERS,
     "held broken": "another source's packages are in the way; the lines above name them",
 }
 

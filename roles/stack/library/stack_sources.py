@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Role module: the repositories of a stack, each with exactly the key it is signed by, and nothing that contradicts them."""
+"""Role module: the repositories of a stack, each with its one key, and nothing that contradicts them."""
 
 from __future__ import annotations
 

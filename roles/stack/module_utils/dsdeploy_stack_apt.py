@@ -46,7 +46,7 @@ class Apt:
         return lines + ["remove %s" % name for name in _REMV.findall(out)]
 
     def apply(self, work: Work) -> None:
-        """All packages fetched before the first is touched; then step by step, the driver with all that must equal it."""
+        """All packages fetched before the first is touched; then step by step, the driver with what must equal it."""
         others, at = self._others(work), driver_step(work.missing)
         self._apt(["-d", *_ALLOW, "install", *self._words(work.missing), *others])
         for number, step in enumerate(work.missing or [[]]):

@@ -83,7 +83,8 @@ def repository(folder: Path, packages: Iterable[Package], sign: list[str]) -> No
         f" {hashlib.sha256((folder / name).read_bytes()).hexdigest()} {(folder / name).stat().st_size} {name}\n"
         for name in ("Packages", "Packages.gz")
     )
-    release = f"Origin: NVIDIA\nLabel: NVIDIA CUDA\nArchitectures: amd64\nDate: Sat, 21 Nov 2026 10:00:00 UTC\nSHA256:\n{rows}"
+    head = "Origin: NVIDIA\nLabel: NVIDIA CUDA\nArchitectures: amd64\nDate: Sat, 21 Nov 2026 10:00:00 UTC\n"
+    release = f"{head}SHA256:\n{rows}"
     (folder / "Release").write_text(release)
     for path in (folder / "InRelease",):
         path.unlink(missing_ok=True)

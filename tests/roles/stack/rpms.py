@@ -20,6 +20,7 @@ def _quiet(*words: str, **more: str) -> None:
 
 def _spec(package: Package, payload: Path) -> str:
     version, release = package.version.rsplit("-", 1)
+    epoch = "3:" if package.stream else ""
     lines = [
         f"Name: {package.name}",
         f"Version: {version}",
@@ -28,7 +29,7 @@ def _spec(package: Package, payload: Path) -> str:
         "Summary: empty stand-in",
         "License: none",
         "AutoReqProv: no",
-        *(f"Requires: {name} {relation} {'3:' if package.stream else ''}{wanted}" for name, relation, wanted in package.needs),
+        *(f"Requires: {name} {relation} {epoch}{wanted}" for name, relation, wanted in package.needs),
         *(f"Conflicts: {name}" for name in package.excludes if "anybranch" not in name),
         "%description", f"empty stand-in for {package.name}",
         "%install", "mkdir -p %{buildroot}",
@@ -68,8 +69,8 @@ class Builder:
             (top / path).write_bytes(content)
         (top / "p.spec").write_text(_spec(package, top))
         words = ["--define", f"_topdir {top}", "--define", f"_rpmdir {top}/out", "--target", "x86_64", "--nodeps",
-                 "--define", "_build_id_links none", "--define", "debug_package %{nil}", "--define", "__strip /bin/true",
-                 "--define", "_binary_payload w1.gzdio"]  # fmt: skip
+                 "--define", "_build_id_links none", "--define", "debug_package %{nil}",
+                 "--define", "__strip /bin/true", "--define", "_binary_payload w1.gzdio"]  # fmt: skip
         _quiet("rpmbuild", "--quiet", *words, "-bb", str(top / "p.spec"))
         (made,) = (top / "out").rglob("*.rpm")
         _quiet("rpmsign", *self.signing, "--addsign", str(made), GPG_TTY="")
@@ -120,8 +121,8 @@ class Root:
             "pluginconfpath": plugins, "module_platform_id": f"platform:el{release}", "install_weak_deps": 0,
             "logdir": folder / "var", "persistdir": folder / "var/lib/dnf", "metadata_expire": 1,
         }  # fmt: skip
-        self.extra = [f"--installroot={folder}", f"--config={folder}/etc/dnf/dnf.conf", f"--releasever={release}",
-                      "--forcearch=x86_64", *(f"--setopt={key}={value}" for key, value in settings.items())]  # fmt: skip
+        self.extra = [f"--installroot={folder}", f"--config={folder}/etc/dnf/dnf.conf", f"--releasever={release}"]
+        self.extra += ["--forcearch=x86_64", *(f"--setopt={key}={value}" for key, value in settings.items())]
         self.commands: list[list[str]] = []
 
     def run(self, command: list[str]) -> tuple[int, str, str]:
