@@ -12,7 +12,7 @@ from dsdeploy.commands import check as command
 from dsdeploy.facts import DriverModule, Gpu, Gpus, NvSwitch, Os, SecureBoot
 from dsdeploy.hosts import Reading
 from dsdeploy.site import Site
-from dsdeploy.site.model import Packages
+from dsdeploy.site.packages import Packages
 from dsdeploy.stacks import fleet
 
 MIB = 2**20

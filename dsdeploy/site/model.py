@@ -9,8 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
+from dsdeploy.site.packages import Packages
+from dsdeploy.site.section import Section as _Section
 from dsdeploy.site.values import (
     BatchSize,
     Devices,
@@ -44,10 +46,6 @@ class Member(NamedTuple):
     id: int
     host: str
     address: str
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 class Ssh(_Section):
@@ -95,18 +93,6 @@ class HostSettings(_Section):
     time_sync: Flag = Field(True, description="Make sure that a time service runs.")
     require_kernel_settings: Flag = Field(
         False, description="Fail, instead of skip, where the kernel's settings are read-only (containers)."
-    )
-
-
-class Packages(_Section):
-    """Where hosts get the packages of their stack from."""
-
-    managed: Flag = Field(True, description="false: hosts bring driver and CUDA of their own, which are only judged.")
-
-    mirror: Url | None = Field(
-        None,
-        description="Base URL, ending in /, below which every repository of the stack lies by its own host and path; "
-        "without it the makers' servers.",
     )
 
 
