@@ -50,6 +50,11 @@ FULL: dict[str, Any] = {
         "max_body": "1MiB", "failover": "1s",
     },
     "rollout": {"strategy": "auto", "canary": 1, "soak": "1s", "drain": "1s", "release": "v-hotfix"},
+    "fabric": {
+        "link": "roce", "rate": 400, "ports": 8, "devices": ["mlx5_0"], "exclude": ["mlx5_1"], "interface": "eth0",
+        "ofed": {"repository": "http://10.0.0.3/doca/", "key": "http://10.0.0.3/doca/KEY", "fingerprint": "AB" * 20},
+        "peer_memory": True, "write_gbits": 360, "all_reduce_gbytes": 400,
+    },
 }  # fmt: skip
 
 HOSTILE = (

@@ -20,10 +20,18 @@ from dsdeploy.facts.driver_module import DriverModule
 from dsdeploy.facts.engine import AnsweringEngines, Engines, EngineState
 from dsdeploy.facts.engine_log import EngineLog
 from dsdeploy.facts.epoch import Epoch
+from dsdeploy.facts.fabric import Device, Fabric
+from dsdeploy.facts.fabric_gpus import GpuHealth, GpuHealths
+from dsdeploy.facts.fabric_port import Gid
+from dsdeploy.facts.fabric_topology import GpuTopology
 from dsdeploy.facts.fact import Fact, reader
 from dsdeploy.facts.footprint import Footprint
 from dsdeploy.facts.gpus import Gpu, Gpus
 from dsdeploy.facts.hugepages import Hugepages
+from dsdeploy.facts.ib_counters import PortCounters
+from dsdeploy.facts.ib_devinfo import IbDevinfo
+from dsdeploy.facts.ib_links import RdmaLinks
+from dsdeploy.facts.ib_stat import IbStat
 from dsdeploy.facts.interpreter import Interpreter
 from dsdeploy.facts.memory import Memory
 from dsdeploy.facts.nvswitch import NvSwitch
@@ -39,12 +47,14 @@ from dsdeploy.facts.site import SiteId
 from dsdeploy.facts.stack_state import StackState
 from dsdeploy.facts.thp import Thp
 from dsdeploy.facts.weights import Stamp, Weights
+from dsdeploy.facts.xid import GpuLog, Xid
 from dsdeploy.facts.zookeeper import Srvr
 
 __all__ = [
     "AnsweringEngines",
     "BusGpus",
     "Clock",
+    "Device",
     "Disk",
     "Disks",
     "DriverModule",
@@ -52,19 +62,29 @@ __all__ = [
     "EngineState",
     "Engines",
     "Epoch",
+    "Fabric",
     "Fact",
     "Footprint",
+    "Gid",
     "Gpu",
+    "GpuHealth",
+    "GpuHealths",
+    "GpuLog",
+    "GpuTopology",
     "Gpus",
     "HostRun",
     "Hugepages",
+    "IbDevinfo",
+    "IbStat",
     "Interpreter",
     "Memory",
     "NvSwitch",
     "Os",
     "PackageLock",
     "Port",
+    "PortCounters",
     "Ports",
+    "RdmaLinks",
     "ReleaseFiles",
     "Releases",
     "Rotation",
@@ -79,5 +99,6 @@ __all__ = [
     "Stamp",
     "Thp",
     "Weights",
+    "Xid",
     "reader",
 ]

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field, PrivateAttr
 
+from dsdeploy.site.fabric import Fabric
 from dsdeploy.site.packages import Packages
 from dsdeploy.site.section import Section as _Section
 from dsdeploy.site.values import (
@@ -214,6 +215,7 @@ class Site(_Section):
     zookeeper: ZooKeeper = Field(ZooKeeper(), description="The ensemble: lock and registry.")
     router: Router = Field(Router(), description="The way in for clients.")
     rollout: Rollout = Field(Rollout(), description="How a new release replaces the one that serves.")
+    fabric: Fabric | None = Field(None, description="RDMA between the engine hosts; default: none is looked at.")
 
     _file: Path = PrivateAttr(default=Path("site.yml"))
 
