@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from dsdeploy import decide, hosts, playbook, progress, rolling
+from dsdeploy.fabric import judge as fabric
 from dsdeploy.facts import Engines, Os, Weights
 from dsdeploy.job import Job
 from dsdeploy.rollout import drivers, moves, prepared, run
@@ -23,11 +24,19 @@ def prepare(job: Job, asked: Asked) -> None:
             plays.append(partial(job.play, "weights", engines, folder="weights"))
         with progress.weights(job.site, engines, job.say):
             job.done(*playbook.together(plays))
+        _fabric(job)
 
 
 def prep(job: Job, asked: Asked) -> None:
     with job.step("prepare", "prepare hosts"):
         job.run("prep", job.limit or None)
+        _fabric(job)
+
+
+def _fabric(job: Job) -> None:
+    """RDMA on the engine hosts, of a site that has it; after the drivers, whose peer memory it loads."""
+    if job.site.fabric is not None:
+        job.run("fabric", job.targets("engine"))
 
 
 def stack(job: Job, asked: Asked) -> None:
@@ -111,7 +120,7 @@ def _stays(active: Mapping[str, str | None]) -> str:
 
 
 def _decide(job: Job) -> None:
-    readings = hosts.read(job.site, Engines, Os, Weights, names=job.site.with_role("engine"))
+    readings = hosts.read(job.site, Engines, Os, Weights, *fabric.READ, names=job.site.with_role("engine"))
     job.decisions = decide.decisions(job.site, readings, job.targets("engine"))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from dsdeploy import plan, release, wheelhouse
 from dsdeploy.decisions import Decisions
 from dsdeploy.errors import PreflightError, Problem
+from dsdeploy.fabric import environment
 from dsdeploy.facts import Engines, Os, Releases, Weights
 from dsdeploy.hosts import Reading
 from dsdeploy.release import Release
@@ -30,6 +31,7 @@ def decisions(site: Site, readings: Mapping[str, Reading], targets: Iterable[str
         wheelhouse=_wheels(site, readings),
         colours=plan.colours(site, readings, chosen.id),
         releases=_placed(readings),
+        environment=environment.required(site, readings),
     )
 
 

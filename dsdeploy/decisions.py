@@ -21,6 +21,7 @@ class Decisions:
         active: host -> the colour routers send requests to there.
         releases: host -> colour -> id of the release in that place.
         stacks: host -> what the stack role is told there.
+        environment: host -> variables its engines get beside their address: what NCCL may use there.
     """
 
     release: str = ""
@@ -32,6 +33,7 @@ class Decisions:
     active: Mapping[str, str] = field(default_factory=dict)
     releases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     stacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,8 @@ def host_vars(site: Site, name: str, decided: Decisions) -> Vars:
         if name in decided.colours:
             variables["engine_colour"] = decided.colours[name]
         variables |= {f"stack_{key}": value for key, value in decided.stacks.get(name, {}).items()}
+        if decided.environment.get(name):
+            variables["engine_environment"] = dict(decided.environment[name])
     if "router" in host.roles:
         routers = site.with_role("router")
         variables["router_address"] = host.address
@@ -165,6 +167,20 @@ def _engine(site: Site, decided: Decisions) -> Vars:
         "engine_start_timeout_s": math.ceil(engine.start_timeout),
         "engine_drain_s": math.ceil(site.rollout.drain),
     } | {name: value for name, value in late.items() if value}
+
+
+def _fabric(site: Site) -> Vars:
+    """Nothing for a site without one: its play does not run."""
+    wanted = site.fabric
+    if wanted is None:
+        return {}
+    ofed = wanted.ofed.model_dump() if wanted.ofed else {}
+    return {
+        "fabric_rate": wanted.rate,
+        "fabric_ports": wanted.ports,
+        "fabric_peer_memory": wanted.peer_memory,
+        "fabric_exclude": list(wanted.exclude),
+    } | {f"fabric_ofed_{name}": value for name, value in ofed.items()}
 
 
 def _router(site: Site, decided: Decisions) -> Vars:
@@ -222,4 +238,9 @@ def _monitor(site: Site, decided: Decisions) -> Vars:
     return {}
 
 
-_GROUP_VARS = {"engine": _engine, "router": _router, "zookeeper": _zookeeper, "monitor": _monitor}
+_GROUP_VARS = {
+    "engine": lambda site, decided: _engine(site, decided) | _fabric(site),
+    "router": _router,
+    "zookeeper": _zookeeper,
+    "monitor": _monitor,
+}

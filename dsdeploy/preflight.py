@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from dsdeploy.errors import Problem
+from dsdeploy.fabric import judge as fabric
 from dsdeploy.facts import (
     Clock,
     Disks,
@@ -29,7 +30,7 @@ from dsdeploy.site import Site
 from dsdeploy.stacks import fleet, reach
 
 READ = (
-    *fleet.READ, Clock, Disks, Engines, Memory, PackageLock, Ports, RouterState, SiteId, Srvr,
+    *fleet.READ, *fabric.READ, Clock, Disks, Engines, Memory, PackageLock, Ports, RouterState, SiteId, Srvr,
 )  # fmt: skip
 
 FAMILIES = ("debian", "redhat")
@@ -46,7 +47,7 @@ def problems(site: Site, readings: Mapping[str, Reading]) -> list[Problem]:
     found: list[Problem] = []
     for host, reading in readings.items():
         if reading.reachable:
-            for check in (_claimed, _system, _clock, _room, _ports, _hugepages, _gpus, _stack):
+            for check in (_claimed, _system, _clock, _room, _ports, _hugepages, _gpus, _stack, fabric.problems):
                 found.extend(
                     Problem(problem.what, problem.where or f"host {host}", problem.hint)
                     for problem in check(site, host, reading)
@@ -191,4 +192,4 @@ def _stack(site: Site, host: str, reading: Reading) -> Iterator[Problem]:
 
 def warnings(site: Site, readings: Mapping[str, Reading]) -> tuple[Problem, ...]:
     """What does not stand in the way and should be known all the same."""
-    return fleet.warnings(site, readings)
+    return (*fleet.warnings(site, readings), *fabric.warnings(site, readings))

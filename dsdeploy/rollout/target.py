@@ -9,6 +9,7 @@ from typing import Any
 from dsdeploy import decide
 from dsdeploy.decisions import Decisions
 from dsdeploy.errors import PreflightError, Problem
+from dsdeploy.fabric import environment
 from dsdeploy.facts import ReleaseFiles, Releases, Weights
 from dsdeploy.hosts import Reading
 from dsdeploy.site import Site
@@ -53,6 +54,7 @@ def from_hosts(site: Site, readings: Mapping[str, Reading], release: str) -> Tar
         weights_digest=str(manifest.get("weights_digest", "")),
         build_key=str(manifest.get("build_key", "")),
         settings=settings,
+        environment=environment.of_hosts(site, readings),
     )
     return Target(release, _site(site, manifest, settings), decisions)
 
