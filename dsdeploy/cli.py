@@ -92,15 +92,21 @@ def inventory(site: Path) -> int:
 @SITE
 @JSON
 @LIMIT
-def check(site: Path, as_json: bool, limit: str) -> int:
+@click.option("--fabric", is_flag=True, help="Measure GPUs and RDMA between the engine hosts; minutes, at full load.")
+@click.option("--while-serving", is_flag=True, help="With --fabric: measure although a release serves there.")
+def check(site: Path, as_json: bool, limit: str, fabric: bool, while_serving: bool) -> int:
     """Read the site file and every host; print all problems at once. Changes nothing.
 
     \b
     Example:  dsdeploy check site.yml
               dsdeploy check site.yml --json | jq .problems
+              dsdeploy check site.yml --fabric
     """
     from dsdeploy.commands.check import check as run
+    from dsdeploy.commands.check import measure
 
+    if fabric:
+        return measure(site, as_json=as_json, limit=names(limit), while_serving=while_serving)
     return run(site, as_json=as_json, limit=names(limit))
 
 

@@ -13,8 +13,9 @@ import select
 import shlex
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import paramiko
@@ -24,6 +25,7 @@ from dsdeploy.site import Site
 
 CHUNK = 65536
 CHANNEL_SECONDS = 5.0
+MOST_SAID = 8 << 20
 SILENT_SECONDS = 10  # a peer that acknowledges nothing for so long is gone
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # what fails is told by exceptions
@@ -140,6 +142,57 @@ def tunnels(site: Site, hosts: Sequence[str], port: int) -> Iterator[Tunnels]:
             made.append(Tunnel(site, host, port))
             stack.callback(made[-1].close)
         yield Tunnels(made)
+
+
+class Running:
+    """A script on a host, for as long as this end wants it: its stdin ends with the channel."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel, self.end = channel, channel.close
+
+    def read(self, seconds: float) -> str:
+        """All it prints, to its end; what there is so far when the time is up or the host is gone. Ends it."""
+        limit, said, data = time.monotonic() + seconds, b"", b"-"
+        with suppress(OSError, paramiko.SSHException):
+            while data and len(said) < MOST_SAID:
+                self._channel.settimeout(max(limit - time.monotonic(), 0.01))
+                data = self._channel.recv(CHUNK)
+                said += data
+        self.end()
+        return said.decode("utf-8", errors="replace")
+
+
+class Shells:
+    """SSH to some hosts, over which scripts run that must not outlive it. Raises HostUnreachable with all it cannot."""
+
+    def __init__(self, site: Site, hosts: Sequence[str]) -> None:
+        self._words = [] if site.ssh.user == "root" else ["sudo", "-n"]
+        self._clients: dict[str, paramiko.SSHClient] = {}
+        problems: list[Problem] = []
+        for host in hosts:
+            try:
+                self._clients[host] = _connect(site, host)
+            except HostUnreachable as error:
+                problems += error.problems
+        if problems:
+            self.close()
+            raise HostUnreachable(problems)
+
+    def start(self, host: str, script: str) -> Running:
+        """Start a POSIX shell script there. Raises HostUnreachable when the connection is gone."""
+        transport = self._clients[host].get_transport()
+        assert transport is not None
+        try:
+            channel = transport.open_session(timeout=CHANNEL_SECONDS)
+            channel.exec_command(shlex.join([*self._words, "sh", "-c", script]))
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise HostUnreachable([Problem(f"no SSH to {host}: {error}", f"host {host}")]) from error
+        return Running(channel)
+
+    def close(self) -> None:
+        """End everything that still runs."""
+        for client in self._clients.values():
+            client.close()
 
 
 def _connect(site: Site, host: str) -> paramiko.SSHClient:

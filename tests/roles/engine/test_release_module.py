@@ -51,6 +51,19 @@ def test_a_release_is_written_whole_and_put_in_its_colour(release_module: Module
     assert (Path(params["places"]) / "blue.env").read_text() == "ADDRESS=10.0.0.1\nDRAIN_S=300\nPORT=8101\n"
 
 
+def test_the_hosts_environment_stands_beside_its_address_and_is_no_part_of_the_release(
+    release_module: ModuleType, params: dict[str, Any]
+) -> None:
+    apply(release_module, params)
+    manifest = (Path(params["root"]) / "blue" / "manifest.json").read_text()
+    nccl = {"NCCL_IB_HCA": "=mlx5_0:1,mlx5_1:1", "NCCL_SOCKET_IFNAME": "=eth0"}
+    assert apply(release_module, params, unit="active", place=params["place"] | nccl)  # running: no other address
+    told = (Path(params["places"]) / "blue.env").read_text().splitlines()
+    assert "NCCL_IB_HCA==mlx5_0:1,mlx5_1:1" in told and "NCCL_SOCKET_IFNAME==eth0" in told
+    assert (Path(params["root"]) / "blue" / "manifest.json").read_text() == manifest
+    assert not apply(release_module, params, unit="active", place=params["place"] | nccl)
+
+
 def test_a_second_time_changes_nothing(release_module: ModuleType, params: dict[str, Any]) -> None:
     apply(release_module, params)
     assert not apply(release_module, params, unit="active")

@@ -1,0 +1,1 @@
+../../../dsdeploy/facts/fabric_kind.py
