@@ -23,9 +23,8 @@ import paramiko
 from dsdeploy.errors import HostUnreachable, Problem
 from dsdeploy.site import Site
 
-CHUNK = 65536
+CHUNK, MOST_SAID = 65536, 8 << 20
 CHANNEL_SECONDS = 5.0
-MOST_SAID = 8 << 20
 SILENT_SECONDS = 10  # a peer that acknowledges nothing for so long is gone
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # what fails is told by exceptions
@@ -180,9 +179,10 @@ class Shells:
 
     def start(self, host: str, script: str) -> Running:
         """Start a POSIX shell script there. Raises HostUnreachable when the connection is gone."""
-        transport = self._clients[host].get_transport()
-        assert transport is not None
         try:
+            transport = self._clients[host].get_transport()
+            if transport is None:
+                raise EOFError("the connection is closed")
             channel = transport.open_session(timeout=CHANNEL_SECONDS)
             channel.exec_command(shlex.join([*self._words, "sh", "-c", script]))
         except (paramiko.SSHException, EOFError, OSError) as error:

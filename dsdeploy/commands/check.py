@@ -44,7 +44,7 @@ def measure(path: Path, *, as_json: bool, limit: tuple[str, ...], while_serving:
         hint = "add it: dsdeploy init shows its fields"
         raise SiteError([Problem("the site has no section fabric, so there is none to measure", site.file.name, hint)])
     from dsdeploy import hosts, ssh
-    from dsdeploy.fabric import acceptance
+    from dsdeploy.fabric import acceptance, judge
 
     names = [name for name in site.with_role("engine") if not limit or name in limit]
     with output.step(f"read {len(names)} engine hosts"):
@@ -60,7 +60,7 @@ def measure(path: Path, *, as_json: bool, limit: tuple[str, ...], while_serving:
             acceptance.run(site, report, shells, say)
         finally:
             shells.close()
-    acceptance.conclude(report, before, hosts.read(site, *acceptance.judge.DEEP, names=names))
+    acceptance.conclude(report, before, hosts.read(site, *judge.DEEP, names=names))
     if as_json:
         output.emit_json({"ok": not report.problems, "site": site.site, **_measured(report)})
         return PreflightError.exit_code if report.problems else 0

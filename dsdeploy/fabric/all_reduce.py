@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 # size count type [redop] [root] then twice: time algbw busbw wrong; older ones have an error instead of a count
+_FIGURE = r"[0-9]{1,12}(?:\.[0-9]{1,6})?(?:e\+?[0-9]{1,2})?"
 _ROW = re.compile(
-    r"\s*(?P<size>[0-9]+)\s+[0-9]+\s+[a-z][a-z0-9_]*\s+(?:[a-z]+\s+)?(?:-?[0-9]+\s+)?"
-    r"[0-9.e+]+\s+[0-9.e+]+\s+(?P<out>[0-9.e+]+)\s+(?P<wrong>\S+)"
-    r"(?:\s+[0-9.e+]+\s+[0-9.e+]+\s+(?P<in>[0-9.e+]+)\s+(?P<wrong_in>\S+))?\s*"
+    r"\s*(?P<size>[0-9]{1,18})\s+[0-9]+\s+[a-z][a-z0-9_]*\s+(?:[a-z]+\s+)?(?:-?[0-9]+\s+)?"
+    rf"{_FIGURE}\s+{_FIGURE}\s+(?P<out>{_FIGURE})\s+(?P<wrong>\S+)"
+    rf"(?:\s+{_FIGURE}\s+{_FIGURE}\s+(?P<in>{_FIGURE})\s+(?P<wrong_in>\S+))?\s*"
 )
 _BAD = re.compile(r"# Out of bounds values : ([0-9]+) FAILED")
 _COMPLAINT = re.compile(r"NCCL failure|CUDA failure|[Ee]rror|Invalid|failed|not found|unhandled|Traceback")
