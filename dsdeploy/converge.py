@@ -24,24 +24,23 @@ def prepare(job: Job, asked: Asked) -> None:
             plays.append(partial(job.play, "weights", engines, folder="weights"))
         with progress.weights(job.site, engines, job.say):
             job.done(*playbook.together(plays))
-        _fabric(job)
 
 
 def prep(job: Job, asked: Asked) -> None:
     with job.step("prepare", "prepare hosts"):
         job.run("prep", job.limit or None)
-        _fabric(job)
-
-
-def _fabric(job: Job) -> None:
-    """RDMA on the engine hosts, of a site that has it; after the drivers, whose peer memory it loads."""
-    if job.site.fabric is not None:
-        job.run("fabric", job.targets("engine"))
 
 
 def stack(job: Job, asked: Asked) -> None:
     """Driver, CUDA and libraries of the site's stack on engine hosts; nothing at all for stack cpu."""
     drivers.bring(job, asked)
+
+
+def rdma(job: Job, asked: Asked) -> None:
+    """RDMA on the engine hosts of a site that has it; after the drivers, whose peer memory it loads."""
+    if job.site.fabric is not None and job.targets("engine"):
+        with job.step("prepare", "RDMA on the engine hosts"):
+            job.run("fabric", job.targets("engine"))
 
 
 def weights(job: Job, asked: Asked) -> None:
@@ -131,10 +130,10 @@ def _decide_if_skipped(job: Job) -> None:
 
 
 Stage = Callable[[Job, Asked], None]
-ALL: tuple[Stage, ...] = (prepare, stack, build, ensemble, serve, router)
+ALL: tuple[Stage, ...] = (prepare, stack, rdma, build, ensemble, serve, router)
 ONE: Mapping[str, Stage] = {
-    "prep": prep, "stack": stack, "weights": weights, "build": build, "ensemble": ensemble, "engine": start,
-    "router": router,
+    "prep": prep, "stack": stack, "fabric": rdma, "weights": weights, "build": build, "ensemble": ensemble,
+    "engine": start, "router": router,
 }  # fmt: skip
 
 
