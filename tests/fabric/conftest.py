@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -61,6 +63,9 @@ FAKES = {
 }  # fmt: skip
 
 
+TOOLS = ("sh", "timeout", "mktemp", "rm", "cat", "sleep", "grep")
+
+
 class Here:
     """Running, as ssh.Running."""
 
@@ -88,18 +93,19 @@ class Local:
     """Transport, as ssh.Shells."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.running = folder, list[Here]()
+        self.folder, self.running, self.numbers = folder, list[Here](), itertools.count()
         self.table = {"write": {"*": 97.0}, "reduce": {}, "pair": 12.0, "dcgm": {}}  # figures of the fakes
 
     def without(self, name: str) -> None:
         (self.folder / name).unlink()
 
     def start(self, host: str, script: str) -> Here:
-        (self.folder / "table").write_text(json.dumps(self.table))
-        told = {"FAKE_HOST": host, "FAKE_TABLE": str(self.folder / "table")}
+        table = self.folder / f"table-{next(self.numbers)}"  # one a script: others read theirs meanwhile
+        table.write_text(json.dumps(self.table))
+        told = {"FAKE_HOST": host, "FAKE_TABLE": str(table)}
         process = subprocess.Popen(
             ["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=os.environ | told | {"PATH": f"{self.folder}:/usr/bin:/bin"},
+            env=os.environ | told | {"PATH": f"{self.folder}:{self.folder}/tools"},
         )  # fmt: skip
         self.running.append(Here(process))
         return self.running[-1]
@@ -120,6 +126,11 @@ def local(tmp_path: Path) -> Iterator[Local]:
     for name, text in FAKES.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
+    (folder / "tools").mkdir()
+    for name in TOOLS:  # and no others: this computer may have a real perftest
+        found = shutil.which(name)
+        assert found
+        (folder / "tools" / name).symlink_to(found)
     made = Local(folder)
     yield made
     made.close()
