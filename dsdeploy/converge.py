@@ -113,6 +113,14 @@ def router(job: Job, asked: Asked) -> None:
         moves.retire(job, job.decisions.release)
 
 
+def health(job: Job, asked: Asked) -> None:
+    """The timer that looks at engines and GPUs; a site that has no section `health` has none."""
+    if job.site.health is None or not job.targets("engine"):
+        return
+    with job.step("health", "health timer", past=True):
+        job.run("health", job.targets("engine"))
+
+
 def _stays(active: Mapping[str, str | None]) -> str:
     """The colour that takes a host's requests now, on the first router that has one."""
     return next((colour for colour in active.values() if colour), "")
@@ -130,10 +138,10 @@ def _decide_if_skipped(job: Job) -> None:
 
 
 Stage = Callable[[Job, Asked], None]
-ALL: tuple[Stage, ...] = (prepare, stack, rdma, build, ensemble, serve, router)
+ALL: tuple[Stage, ...] = (prepare, stack, rdma, build, ensemble, serve, router, health)
 ONE: Mapping[str, Stage] = {
     "prep": prep, "stack": stack, "fabric": rdma, "weights": weights, "build": build, "ensemble": ensemble,
-    "engine": start, "router": router,
+    "engine": start, "router": router, "health": health,
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dsdeploy.facts import Clock, Engines, Hugepages, SiteId, Thp
+from dsdeploy.health import findings
 
 if TYPE_CHECKING:
     from dsdeploy.hosts import Reading
@@ -41,7 +42,7 @@ def warnings(site: Site, reading: Reading) -> list[str]:
     for engine in (reading.get(Engines) or Engines()).values():
         if engine.restarts:
             found.append(f"engine {engine.colour}: restarted {engine.restarts} times by itself")
-    return found
+    return found + list(findings.warnings(site, reading))
 
 
 def _site(site: Site, name: SiteId | None) -> list[str]:

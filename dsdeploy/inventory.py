@@ -19,6 +19,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from dsdeploy import failover, paths
 from dsdeploy.decisions import Decisions, Order
+from dsdeploy.fabric import settings as fabric
+from dsdeploy.health import settings as health
 from dsdeploy.inert import inert
 from dsdeploy.site import Role, Site
 
@@ -131,6 +133,7 @@ def host_vars(site: Site, name: str, decided: Decisions) -> Vars:
         variables |= {f"stack_{key}": value for key, value in decided.stacks.get(name, {}).items()}
         if decided.environment.get(name):
             variables["engine_environment"] = dict(decided.environment[name])
+        variables |= health.peers(site, name)
     if "router" in host.roles:
         routers = site.with_role("router")
         variables["router_address"] = host.address
@@ -167,20 +170,6 @@ def _engine(site: Site, decided: Decisions) -> Vars:
         "engine_start_timeout_s": math.ceil(engine.start_timeout),
         "engine_drain_s": math.ceil(site.rollout.drain),
     } | {name: value for name, value in late.items() if value}
-
-
-def _fabric(site: Site) -> Vars:
-    """Nothing for a site without one: its play does not run."""
-    wanted = site.fabric
-    if wanted is None:
-        return {}
-    ofed = wanted.ofed.model_dump() if wanted.ofed else {}
-    return {
-        "fabric_rate": wanted.rate,
-        "fabric_ports": wanted.ports,
-        "fabric_peer_memory": wanted.peer_memory,
-        "fabric_exclude": list(wanted.exclude),
-    } | {f"fabric_ofed_{name}": value for name, value in ofed.items()}
 
 
 def _router(site: Site, decided: Decisions) -> Vars:
@@ -239,7 +228,7 @@ def _monitor(site: Site, decided: Decisions) -> Vars:
 
 
 _GROUP_VARS = {
-    "engine": lambda site, decided: _engine(site, decided) | _fabric(site),
+    "engine": lambda site, decided: _engine(site, decided) | fabric.variables(site) | health.variables(site),
     "router": _router,
     "zookeeper": _zookeeper,
     "monitor": _monitor,

@@ -24,6 +24,7 @@ from dsdeploy.facts import (
     Thp,
     Weights,
 )  # fmt: skip
+from dsdeploy.health import findings
 from dsdeploy.quorum import Quorum
 from dsdeploy.releases import recover
 from dsdeploy.state import HostStatus, RouterStatus, Status
@@ -43,6 +44,7 @@ KINDS: tuple[type[Any], ...] = (
     Weights,
     Epoch,
     Runs,
+    *findings.READ,
 )
 
 
@@ -131,6 +133,7 @@ def _host(
         if "engine" in host.roles:
             engine = serving_colour(name, reading.get(Engines) or Engines(), rotation)
             problems += _engine_problems(engine)
+            problems += findings.problems(site, reading)
         if name in verdict.problems:
             problems.append(verdict.problems[name])
     srvr = reading.get(Srvr) if reading else None

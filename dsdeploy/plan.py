@@ -17,7 +17,6 @@ from dsdeploy.site import Colour, Site
 from dsdeploy.stacks.work import work as stack_work
 
 READ = (*preflight.READ, Footprint, Hugepages, Rotation, Thp, Weights)
-STAGES = ("prep", "stack", "weights", "build", "ensemble", "engine", "router")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Every problem of every host is reported at once; `plan`, `check` and `up` use th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from dsdeploy.errors import Problem
 from dsdeploy.fabric import judge as fabric
@@ -13,6 +13,7 @@ from dsdeploy.facts import (
     Clock,
     Disks,
     Engines,
+    GpuReport,
     Gpus,
     Interpreter,
     Memory,
@@ -24,14 +25,16 @@ from dsdeploy.facts import (
     SiteId,
     Srvr,
 )  # fmt: skip
+from dsdeploy.health import findings
 from dsdeploy.hosts import Reading
 from dsdeploy.output import size
 from dsdeploy.site import Site
 from dsdeploy.stacks import fleet, reach
 
 READ = (
-    *fleet.READ, *fabric.READ, Clock, Disks, Engines, Memory, PackageLock, Ports, RouterState, SiteId, Srvr,
+    *fleet.READ, *fabric.READ, GpuReport, Clock, Disks, Engines, Memory, PackageLock, Ports, RouterState, SiteId, Srvr,
 )  # fmt: skip
+Check = Callable[[Site, str, Reading], Iterable[Problem]]
 
 FAMILIES = ("debian", "redhat")
 OLDEST_PYTHON = (3, 8)
@@ -47,7 +50,7 @@ def problems(site: Site, readings: Mapping[str, Reading]) -> list[Problem]:
     found: list[Problem] = []
     for host, reading in readings.items():
         if reading.reachable:
-            for check in (_claimed, _system, _clock, _room, _ports, _hugepages, _gpus, _stack, fabric.problems):
+            for check in _CHECKS:
                 found.extend(
                     Problem(problem.what, problem.where or f"host {host}", problem.hint)
                     for problem in check(site, host, reading)
@@ -190,6 +193,11 @@ def _stack(site: Site, host: str, reading: Reading) -> Iterator[Problem]:
     yield from fleet.problems(site, host, reading)
 
 
+_CHECKS: tuple[Check, ...] = (
+    _claimed, _system, _clock, _room, _ports, _hugepages, _gpus, _stack, fabric.problems, findings.standing_in_the_way,
+)  # fmt: skip
+
+
 def warnings(site: Site, readings: Mapping[str, Reading]) -> tuple[Problem, ...]:
     """What does not stand in the way and should be known all the same."""
-    return (*fleet.warnings(site, readings), *fabric.warnings(site, readings))
+    return (*fleet.warnings(site, readings), *fabric.warnings(site, readings), *findings.worth_knowing(site, readings))

@@ -23,10 +23,10 @@ CASES = sorted((Path(__file__).parent / "facts").glob("*/*.json"))
 KINDS = [
     facts.AnsweringEngines, facts.BusGpus, facts.Clock, facts.Disks, facts.DriverModule, facts.EngineLog,
     facts.Engines, facts.Epoch, facts.Fabric, facts.Footprint, facts.GpuHealths, facts.GpuLog,
-    facts.GpuTopology, facts.Gpus, facts.Hugepages, facts.IbDevinfo, facts.IbStat, facts.Interpreter,
-    facts.Memory, facts.NvSwitch, facts.Os, facts.PackageLock, facts.PortCounters, facts.Ports,
-    facts.RdmaLinks, facts.Releases, facts.Rotation, facts.RouterState, facts.Runs, facts.SecureBoot,
-    facts.SiteId, facts.Srvr, facts.StackState, facts.Thp, facts.Weights,
+    facts.GpuReport, facts.GpuTopology, facts.Gpus, facts.HealthState, facts.Hugepages, facts.IbDevinfo,
+    facts.IbStat, facts.Interpreter, facts.Memory, facts.NvSwitch, facts.Os, facts.PackageLock,
+    facts.PortCounters, facts.Ports, facts.RdmaLinks, facts.Releases, facts.Rotation, facts.RouterState,
+    facts.Runs, facts.SecureBoot, facts.SiteId, facts.Srvr, facts.StackState, facts.Thp, facts.Weights,
 ]  # fmt: skip
 SITE = Site.model_validate({
     "site": "test", "stack": "cuda13",
@@ -34,7 +34,8 @@ SITE = Site.model_validate({
         "gw": {"address": "10.1.2.3", "roles": ["router", "monitor"]},
         "gpu": {"address": "fd00::7", "roles": ["engine", "zookeeper"]},
     },
-    "model": {"name": "deepseek-tiny", "version": "v1", "source": "/mnt/weights"}, "fabric": {},
+    "model": {"name": "deepseek-tiny", "version": "v1", "source": "/mnt/weights"},
+    "fabric": {}, "health": {"gpus": 8},
 })  # fmt: skip
 
 

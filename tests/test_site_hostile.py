@@ -55,6 +55,10 @@ FULL: dict[str, Any] = {
         "ofed": {"repository": "http://10.0.0.3/doca/", "key": "http://10.0.0.3/doca/KEY", "fingerprint": "AB" * 20},
         "peer_memory": True, "write_gbits": 360, "all_reduce_gbytes": 400,
     },
+    "health": {
+        "enabled": True, "interval": "30s", "deadline": "20s", "strikes": 2, "window": "1h", "stall": "2m",
+        "min_serving": 1, "gpus": 8,
+    },
 }  # fmt: skip
 
 HOSTILE = (

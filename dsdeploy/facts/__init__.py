@@ -26,7 +26,9 @@ from dsdeploy.facts.fabric_port import Gid
 from dsdeploy.facts.fabric_topology import GpuTopology
 from dsdeploy.facts.fact import Fact, reader
 from dsdeploy.facts.footprint import Footprint
+from dsdeploy.facts.gpu_report import GpuProblem, GpuReport
 from dsdeploy.facts.gpus import Gpu, Gpus
+from dsdeploy.facts.health import HealthState
 from dsdeploy.facts.hugepages import Hugepages
 from dsdeploy.facts.ib_counters import PortCounters
 from dsdeploy.facts.ib_devinfo import IbDevinfo
@@ -70,8 +72,11 @@ __all__ = [
     "GpuHealth",
     "GpuHealths",
     "GpuLog",
+    "GpuProblem",
+    "GpuReport",
     "GpuTopology",
     "Gpus",
+    "HealthState",
     "HostRun",
     "Hugepages",
     "IbDevinfo",

@@ -1,11 +1,14 @@
-"""NVIDIA GPUs, as nvidia-smi lists them."""
+"""NVIDIA GPUs, as the GPU report lists them where it is installed, else as nvidia-smi does."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from dsdeploy.facts.fact import Fact, number
+from dsdeploy.facts.gpu_report import PROGRAM
+from dsdeploy.facts.lines import count, documents, text
 
 _FIELDS = "index,uuid,memory.total,memory.used,driver_version"
 _MIB = 1024 * 1024
@@ -32,7 +35,7 @@ class Gpus(tuple[Gpu, ...]):
 class GpusFact(Fact[Gpus]):
     """Drivers before 510 do not know compute_cap and refuse the whole question: it is put again without.
 
-    A driver that hangs is not asked twice.
+    A driver that hangs is not asked twice, by whichever of the two.
     """
 
     value = Gpus
@@ -40,13 +43,38 @@ class GpusFact(Fact[Gpus]):
     def command(self) -> str:
         ask = "timeout 15 nvidia-smi --format=csv,noheader,nounits --query-gpu"
         # the name last: it may hold commas
+        report = f"timeout -k 1 20 python3 -B {PROGRAM} report --last 0"
         return (
+            f"if [ -f {PROGRAM} ]; then {report}; case $? in 0|124|137) exit 0;; esac; fi\n"
             "command -v nvidia-smi >/dev/null || exit 0\n"
             f"{ask}={_FIELDS},compute_cap,name || {{ [ $? -ne 124 ] && {ask}={_FIELDS},name; }}"
         )
 
     def process(self, output: list[str]) -> Gpus:
+        said: dict[str, Any] = next(iter(documents(output)), {})
+        if isinstance(said.get("gpus"), list):
+            driver = text(said.get("driver"))
+            return Gpus(_told_by_report(one, driver) for one in said["gpus"] if _answers(one))
         return Gpus(gpu for line in output if (gpu := _gpu(line)))
+
+
+def _answers(one: object) -> bool:
+    """A GPU that was lost or could not be opened is no GPU: the report's problems tell of it."""
+    return isinstance(one, dict) and bool(one.get("uuid")) and one.get("lost") is False
+
+
+def _told_by_report(one: dict[str, Any], driver: str) -> Gpu:
+    memory = one["memory"] if isinstance(one.get("memory"), dict) else {}
+    compute = text(one.get("compute"))
+    return Gpu(
+        index=count(one.get("index")),
+        name=text(one.get("name")),
+        uuid=text(one["uuid"]),
+        memory=count(memory.get("total")),
+        used=count(memory.get("used")),
+        driver=driver,
+        compute=compute if _COMPUTE.fullmatch(compute) else "",
+    )
 
 
 def _gpu(line: str) -> Gpu | None:

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field, PrivateAttr
 
 from dsdeploy.site.fabric import Fabric
+from dsdeploy.site.health import Health
 from dsdeploy.site.packages import Packages
 from dsdeploy.site.section import Section as _Section
 from dsdeploy.site.values import (
@@ -216,6 +217,7 @@ class Site(_Section):
     router: Router = Field(Router(), description="The way in for clients.")
     rollout: Rollout = Field(Rollout(), description="How a new release replaces the one that serves.")
     fabric: Fabric | None = Field(None, description="RDMA between the engine hosts; default: none is looked at.")
+    health: Health | None = Field(None, description="The timer that looks at engines and GPUs; without it, none.")
 
     _file: Path = PrivateAttr(default=Path("site.yml"))
 

@@ -17,7 +17,7 @@ STATE = "/var/lib/dsdeploy/health"
 
 
 class ActionModule(ActionBase):
-    """``health_host: {config: {...}, units: {path: text}, textfile_dir: path}``; returns `units`, those that changed."""
+    """``health_host: {config: {...}, units: {path: text}, textfile_dir: path}``; `units` are those that changed."""
 
     TRANSFERS_FILES = False
     _requires_connection = True
@@ -30,7 +30,8 @@ class ActionModule(ActionBase):
         files.update({str(path): str(text) for path, text in given["units"].items()})
         folders = sorted({str(Path(path).parent) for path in files if path not in given["units"]})
         words = {
-            "folders": [*folders, STATE, str(given["textfile_dir"])],
+            "folders": [*folders, STATE],
+            "present": [str(given["textfile_dir"])],
             "digests": {path: hashlib.sha256(text.encode()).hexdigest() for path, text in files.items()},
         }
         said = self._execute_module(module_name="health_host", module_args={**words, "files": {}}, task_vars=task_vars)

@@ -18,6 +18,7 @@ module: health_host
 short_description: Ensure folders (0755) and root-owned files (0644) of the health timer
 options:
   folders: {description: Folders to have., type: list, elements: path, required: true}
+  present: {description: Folders to make where they are missing; owners are left alone., type: list, elements: path}
   digests: {description: Path -> SHA-256 of its content., type: dict, required: true}
   files: {description: Path -> content; of those that are to be written., type: dict, required: true}
 author: [dsdeploy]
@@ -26,12 +27,13 @@ attributes:
 """
 
 RETURN = r"""
-stale: {description: Files that are not as they should be and whose content was not given., type: list, returned: always}
+stale: {description: Files that are not right and whose content was not given., type: list, returned: always}
 written: {description: What was made or changed., type: list, returned: always}
 """
 
 SPEC: Dict[str, Any] = {
     "folders": {"type": "list", "elements": "path", "required": True},
+    "present": {"type": "list", "elements": "path", "default": []},
     "digests": {"type": "dict", "required": True},
     "files": {"type": "dict", "required": True},
 }
@@ -83,6 +85,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     given = module.params
     folders = [folder for folder in given["folders"] if not owned(Path(folder), 0o40755)]
+    folders += [folder for folder in given["present"] if not Path(folder).is_dir()]
     wrong = stale(given["digests"])
     ready = [name for name in wrong if name in given["files"]]
     if not module.check_mode and (ready or not wrong):

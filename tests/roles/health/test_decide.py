@@ -80,7 +80,11 @@ def test_nothing_is_done_while_a_run_is_under_way_and_what_was_seen_then_does_no
 def test_a_gpu_that_no_restart_mends_takes_the_engine_out_at_once_but_only_a_wedged_one() -> None:
     timer = Timer()
     lost = "GPU 5 has fallen off the bus"
-    assert [timer.tick(OK, broken=lost), timer.tick(WEDGED, broken=lost), timer.tick(WEDGED, broken=lost)] == ["", "", "out"]
+    assert [timer.tick(OK, broken=lost), timer.tick(WEDGED, broken=lost), timer.tick(WEDGED, broken=lost)] == [
+        "",
+        "",
+        "out",
+    ]
     assert lost in timer.memory["out"]["why"]
 
 

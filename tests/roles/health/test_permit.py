@@ -120,7 +120,10 @@ def test_no_more_hosts_than_may_be_out_get_one_even_all_at_once(member: str, cli
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(ask, range(1, 9)))
-    assert sorted(answer for answer in answers if answer.startswith("/")) == ["/dsdeploy/lab/out/0", "/dsdeploy/lab/out/1"]
+    assert sorted(answer for answer in answers if answer.startswith("/")) == [
+        "/dsdeploy/lab/out/0",
+        "/dsdeploy/lab/out/1",
+    ]
     assert sum("2 of 2 that may be out at a time are out" in answer for answer in answers) == 6
     assert len(set(holders(client).values())) == 2
 

@@ -49,7 +49,7 @@ def _host(report: Report) -> Iterator[Problem]:
         yield _say("bad", None, f"on the bus, but the driver does not list: {', '.join(missing)}", hint, fatal=True)
     expected = report["expected"]
     if expected is not None and state == "ok" and len(answering) != expected:
-        yield _say("bad", None, f"{len(answering)} GPUs answer, {expected} are expected")
+        yield _say("bad", None, f"{len(answering)} of {expected} GPUs answer")
 
 
 def _missing(report: Report) -> List[str]:

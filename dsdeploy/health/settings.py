@@ -1,0 +1,48 @@
+"""What the role of the health timer is told. Pure, and loads nothing of the facts."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dsdeploy.site import Site
+
+
+def variables(site: Site) -> dict[str, Any]:
+    """What every engine host gets alike; nothing for a site that does not ask for the timer."""
+    if site.health is None:
+        return {}
+    health, zookeeper = site.health, site.zookeeper.client_port
+    return {
+        "health_site": site.site,
+        "health_enabled": health.enabled,
+        "health_min_serving": min_serving(site),
+        "health_zookeeper": [f"{_bracketed(member.address)}:{zookeeper}" for member in site.members],
+        "health_gpus": health.gpus,
+        "health_interval_s": math.ceil(health.interval),
+        "health_deadline_s": health.deadline,
+        "health_strikes": health.strikes,
+        "health_window_s": health.window,
+        "health_stall_s": health.stall,
+        "health_start_timeout_s": math.ceil(site.engine.start_timeout),
+    }
+
+
+def peers(site: Site, name: str) -> dict[str, Any]:
+    """The other engine hosts, as one of them is told."""
+    if site.health is None:
+        return {}
+    ports = [site.engine.ports.blue, site.engine.ports.green]
+    others = [other for other in site.with_role("engine") if other != name]
+    return {"health_peers": [{"host": one, "address": site.hosts[one].address, "ports": ports} for one in others]}
+
+
+def min_serving(site: Site) -> int:
+    """As the site file says, else all engine hosts but one."""
+    said = site.health.min_serving if site.health else None
+    return len(site.with_role("engine")) - 1 if said is None else said
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
