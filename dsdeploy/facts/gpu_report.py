@@ -28,7 +28,7 @@ class GpuProblem:
 
     @property
     def sentence(self) -> str:
-        return f"GPU {self.gpu} {self.what}" if self.gpu is not None else self.what
+        return f"GPU {self.gpu}: {self.what}" if self.gpu is not None else self.what
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,8 @@ UNREACHED = {  # (verb, step) -> why no case has it
     (UPGRADE, "ensemble"): f"only as {MEMBERS}, where it is a case",
     (UPGRADE, "member"): f"only as {MEMBERS}, where it is a case",
     (UPGRADE, "router"): "upgrade takes the routers' settings as they are",
+    (UP, "health"): "only a site with a section health has it, and this one has none; it touches nothing that serves",
+    (UPGRADE, "health"): "upgrade leaves the health timer as it is",
 }
 
 

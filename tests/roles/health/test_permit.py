@@ -143,6 +143,12 @@ def test_a_host_that_holds_a_slot_is_not_counted_as_serving(member: str, client:
     assert holders(client) == {"0": "gpu2", "1": "gpu1"}  # what it held before it keeps
 
 
+def test_a_run_is_seen_by_its_lock(member: str, client: KazooClient) -> None:
+    assert permit.locked(config(member, "gpu1")) is False
+    client.create("/dsdeploy/lab/lock", b"{}", makepath=True)
+    assert permit.locked(config(member, "gpu1")) is True
+
+
 def test_a_slot_of_a_host_the_site_has_no_more_is_free(member: str, client: KazooClient) -> None:
     client.create("/dsdeploy/lab/out/0", json.dumps({"host": "gpu99"}).encode(), makepath=True)
     assert permit.take(config(member, "gpu1"), "wedged", all_serve) == "/dsdeploy/lab/out/0"

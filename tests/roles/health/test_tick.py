@@ -137,7 +137,8 @@ def machine(tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setattr(health, "STATE", machine.state)
     monkeypatch.setattr(health_gpus, "PROGRAM", FILES / "gpu" / "gpu_report.py")
     monkeypatch.setattr(health, "gpus", SimpleNamespace(look=lambda *words: WELL))
-    monkeypatch.setattr(runs.under_way, "__defaults__", (tmp_path / "run",))
+    for function in (runs.under_way, runs.quiet):
+        monkeypatch.setattr(function, "__defaults__", (tmp_path / "run",))
     # contextmanager hides the function's own defaults
     fenced = runs.fenced
     monkeypatch.setattr(runs, "fenced", lambda: fenced(tmp_path / "run"))
@@ -216,6 +217,28 @@ def test_nothing_is_done_during_a_run_and_after_it_the_looks_begin_anew(machine:
     assert "run 20261122T050000-77-upgrade is under way" in machine.tick()["why"]
     machine.run_of({"kind": "begin"}, {"kind": "end"})
     assert machine.tick()["strikes"] == 1 and machine.orders() == []
+
+
+@pytest.mark.parametrize(
+    ("quiet_s", "locked", "acts"), [(60, False, 0), (3600, True, 0), (3600, None, 0), (3600, False, 3)]
+)
+def test_a_run_that_died_without_an_end_keeps_the_timer_still_for_half_an_hour(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, quiet_s: int, locked: bool | None, acts: int
+) -> None:
+    def ask(config: Any) -> bool:
+        if locked is None:
+            raise health_zk.Trouble("no member answers")
+        return locked
+
+    monkeypatch.setattr(permit, "locked", ask)
+    machine.tick()
+    Stub.manner = "wedged"
+    machine.run_of({"kind": "begin"})
+    journal = next((machine.folder / "run" / "runs").iterdir())
+    os.utime(journal, (time.time() - quiet_s,) * 2)
+    machine.tick()
+    machine.tick()
+    assert len(machine.orders()) == acts
 
 
 def test_a_run_that_begins_while_the_permit_is_asked_for_is_not_disturbed(
@@ -308,7 +331,7 @@ def test_a_lost_gpu_is_named_and_a_wedged_engine_on_it_is_not_restarted_in_vain(
 ) -> None:
     monkeypatch.setattr(health, "gpus", health_gpus)
     machine.nvml.write_text(gpus(2, "gpu1.* = error:15"))
-    assert machine.tick()["gpu_problems"] == ["GPU 1 has fallen off the bus"] and machine.orders() == []
+    assert machine.tick()["gpu_problems"] == ["GPU 1: has fallen off the bus"] and machine.orders() == []
     Stub.manner = "wedged"
     machine.tick()
     state = machine.tick()

@@ -130,4 +130,4 @@ def _xids(report: Report) -> Iterator[Problem]:
 
 
 def sentence(problem: Problem) -> str:
-    return f"GPU {problem['gpu']} {problem['what']}" if problem["gpu"] is not None else problem["what"]
+    return f"GPU {problem['gpu']}: {problem['what']}" if problem["gpu"] is not None else problem["what"]

@@ -29,6 +29,7 @@ from health_marks import render  # noqa: E402
 CONFIG = Path("/etc/dsdeploy/health.json")
 STATE = Path("/var/lib/dsdeploy/health")
 PEER_S = 10.0
+DEAD_S = 1800.0  # a run that has noted nothing here for so long, and has lost its lock, is over
 Config = Dict[str, Any]
 
 
@@ -38,8 +39,10 @@ def tick(config: Config) -> Memory:
     graphics = gpus.look(config, memory, STATE)
     seen = engine.look(memory.get("ready", []), config["deadline_s"])
     rules = Rules(config["strikes"], config["window_s"], config["stall_s"], config["start_timeout_s"])
-    decision = decide(memory, seen, time.time(), rules, runs.under_way(), graphics["broken"])
-    new = follow(config, decision, seen)
+    run = runs.under_way()
+    dead = run if run and over(config, run) else ""
+    decision = decide(memory, seen, time.time(), rules, "" if dead else run, graphics["broken"])
+    new = follow(config, decision, seen, dead)
     public = {
         "at": round(time.time(), 3), "phase": seen.phase, "colour": seen.colour, "release": seen.release,
         "why": decision.why, "gpu_problems": graphics["problems"], "hung": graphics["hung"],
@@ -47,8 +50,16 @@ def tick(config: Config) -> Memory:
     return {**new, **public}
 
 
-def follow(config: Config, decision: Decision, seen: engine.Seen) -> Memory:
-    """Do what was decided, if it is allowed; the memory afterwards."""
+def over(config: Config, run: str) -> bool:
+    """Whether a run that never noted its end is over all the same: its lock ends with it, however it dies."""
+    try:
+        return runs.quiet(run) > DEAD_S and not permit.locked(config)
+    except zk.Trouble:
+        return False
+
+
+def follow(config: Config, decision: Decision, seen: engine.Seen, dead: str = "") -> Memory:
+    """Do what was decided, if it is allowed; the memory afterwards. `dead` is a run that does not count any more."""
     memory = decision.memory
     if decision.act == "back":
         try:
@@ -66,7 +77,10 @@ def follow(config: Config, decision: Decision, seen: engine.Seen) -> Memory:
     memory = {**memory, "slot": slot}
     try:
         with runs.fenced():
-            changed = runs.under_way() or engine.units()[seen.colour].get("InvocationID", "") != seen.invocation
+            changed = (
+                runs.under_way() not in ("", dead)
+                or engine.units()[seen.colour].get("InvocationID", "") != seen.invocation
+            )
             if changed:
                 return {**memory, "held": "", "strikes": 0}
             order(decision.act, seen.colour)

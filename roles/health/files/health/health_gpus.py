@@ -49,7 +49,7 @@ def told(report: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def _sentence(problem: Dict[str, Any]) -> str:
-    return f"GPU {problem['gpu']} {problem['what']}" if problem["gpu"] is not None else str(problem["what"])
+    return f"GPU {problem['gpu']}: {problem['what']}" if problem["gpu"] is not None else str(problem["what"])
 
 
 def _hangs(hung: Dict[str, Any]) -> Dict[str, Any]:

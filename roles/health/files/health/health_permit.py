@@ -55,6 +55,12 @@ def take(config: Config, why: str, serves: Callable[[Dict[str, Any]], bool]) -> 
         raise Refused(f"the ensemble gives no permission: {trouble}") from trouble
 
 
+def locked(config: Config) -> bool:
+    """Whether some run holds the site's lock now. Raises zk.Trouble."""
+    with zk.Client(config["zookeeper"], TIMEOUT_S) as client:
+        return client.read(f"/dsdeploy/{config['site']}/lock") is not None
+
+
 def _serving(peers: List[Dict[str, Any]], serves: Callable[[Dict[str, Any]], bool]) -> List[str]:
     with ThreadPoolExecutor(16) as pool:
         return [peer["host"] for peer, answer in zip(peers, pool.map(serves, peers)) if answer]

@@ -34,6 +34,14 @@ def under_way(state: Path = STATE) -> str:
     return "" if lines and _ends(lines[-1]) else words[1]
 
 
+def quiet(run: str, state: Path = STATE) -> float:
+    """Seconds since the run's journal here was written last; 0 where there is none to look at."""
+    try:
+        return max(0.0, time.time() - (state / "runs" / f"{run}.jsonl").stat().st_mtime)
+    except OSError:
+        return 0.0
+
+
 def _ends(line: bytes) -> bool:
     try:
         found = json.loads(line)

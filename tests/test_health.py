@@ -1,0 +1,106 @@
+"""The health timer seen from the operator: what hosts are told, and what status and check say of what they found."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dsdeploy import preflight
+from dsdeploy.facts import GpuProblem, GpuReport, HealthState
+from dsdeploy.health import findings, settings
+from dsdeploy.hosts import Reading
+from dsdeploy.site import Site
+
+TOLD: dict[str, Any] = {
+    "site": "lab", "stack": "cuda13",
+    "hosts": {
+        "gw1": {"address": "10.0.0.1", "roles": ["router", "zookeeper"]},
+        "gpu1": {"address": "10.0.0.2", "roles": ["engine"]},
+        "gpu2": {"address": "fd00::3", "roles": ["engine", "zookeeper"]},
+        "gpu3": {"address": "10.0.0.4", "roles": ["engine", "zookeeper"]},
+    },
+    "model": {"name": "m", "version": "v1", "source": "/mnt/weights"},
+}  # fmt: skip
+PLAIN = Site.model_validate(TOLD)
+SITE = Site.model_validate({**TOLD, "health": {}})
+LOST = GpuProblem("bad", 5, "has fallen off the bus (0000:1c:00.0)", "drain the host and reboot it", True)
+ROW = GpuProblem("warn", 2, "a memory row is to be remapped", "drain the host, then reset the GPU or reboot")
+WELL = HealthState("ok", "blue", "a completion came back", 12.0)
+
+
+def reading(*values: Any) -> Reading:
+    return Reading("gpu1", True, values={type(value): value for value in values})
+
+
+def test_a_site_that_does_not_ask_for_it_gets_nothing() -> None:
+    assert settings.variables(PLAIN) == {} and settings.peers(PLAIN, "gpu1") == {}
+
+
+def test_hosts_are_told_of_each_other_and_of_the_ensemble() -> None:
+    told = settings.variables(SITE)
+    assert told["health_min_serving"] == 2  # all but one
+    assert told["health_zookeeper"] == ["10.0.0.1:2181", "[fd00::3]:2181", "10.0.0.4:2181"]
+    assert [peer["host"] for peer in settings.peers(SITE, "gpu1")["health_peers"]] == ["gpu2", "gpu3"]
+    assert settings.peers(SITE, "gpu1")["health_peers"][0] == {
+        "host": "gpu2", "address": "fd00::3", "ports": [8101, 8102],
+    }  # fmt: skip
+
+
+def test_min_serving_is_the_sites_where_it_says_so() -> None:
+    said = Site.model_validate({**TOLD, "health": {"min_serving": 0}})
+    assert settings.variables(said)["health_min_serving"] == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (WELL, []),
+        (replace(WELL, age=7200.0), ["the timer has not looked for 120 min"]),
+        (HealthState(error="the timer has not looked yet"), ["the timer has not looked yet"]),
+        (
+            replace(WELL, phase="stopped", out="2026-11-22 09:33 UTC: no completion"),
+            ["engine blue was taken out: 2026-11-22 09:33 UTC: no completion"],
+        ),
+        (
+            replace(WELL, phase="wedged", held="restart wanted (…), not done: min_serving is 2 of 3"),
+            ["health: restart wanted (…), not done: min_serving is 2 of 3"],
+        ),
+    ],
+)
+def test_status_names_what_the_timer_did_and_could_not_do(state: HealthState, words: list[str]) -> None:
+    found = list(findings.problems(SITE, reading(state)))
+    assert len(found) == len(words) and all(word in said for word, said in zip(words, found, strict=True))
+
+
+def test_a_timer_that_is_not_wanted_is_not_missed() -> None:
+    off = Site.model_validate({**TOLD, "health": {"enabled": False}})
+    assert list(findings.problems(off, reading(HealthState(error="the timer has not looked yet")))) == []
+    assert list(findings.problems(PLAIN, reading())) == []
+
+
+def test_status_tells_gpus_by_the_report_or_by_the_timers_last_look() -> None:
+    report = GpuReport(True, "580.95.05", "13.0", 8, 8, (LOST, ROW))
+    assert list(findings.problems(SITE, reading(report, WELL))) == [f"gpu: {LOST.sentence}"]
+    assert list(findings.warnings(SITE, reading(report, WELL))) == [f"gpu: {ROW.sentence}"]
+    state = replace(WELL, gpu_problems=("GPU 5: has fallen off the bus",))
+    assert list(findings.problems(SITE, reading(GpuReport(), state))) == ["gpu: GPU 5: has fallen off the bus"]
+
+
+def test_a_restart_is_remembered_in_status() -> None:
+    state = replace(WELL, restarts=("2026-11-22 09:16 UTC: no completion within 20 s",))
+    assert "1 restarts of a wedged engine" in next(findings.warnings(SITE, reading(state)))
+
+
+def test_check_refuses_a_lost_gpu_that_the_engine_is_to_use_and_tells_the_rest() -> None:
+    readings = {"gpu1": reading(GpuReport(True, problems=(LOST, ROW)))}
+    stopping = [problem.what for problem in preflight.problems(SITE, readings) if "GPU 5" in problem.what]
+    assert stopping == ["gpu1: GPU 5: has fallen off the bus (0000:1c:00.0)"]
+    told = [problem.what for problem in preflight.warnings(SITE, readings) if "GPU" in problem.what]
+    assert told == ["gpu1: GPU 2: a memory row is to be remapped"]
+    spared = Site.model_validate({**TOLD, "engine": {"devices": [0, 1]}})
+    assert [p for p in preflight.problems(spared, readings) if "GPU 5" in p.what] == []
+    assert "gpu1: GPU 5: has fallen off the bus (0000:1c:00.0)" in [
+        p.what for p in preflight.warnings(spared, readings)
+    ]
