@@ -133,7 +133,6 @@ def _host(
         if "engine" in host.roles:
             engine = serving_colour(name, reading.get(Engines) or Engines(), rotation)
             problems += _engine_problems(engine)
-            problems += findings.problems(site, reading)
         if name in verdict.problems:
             problems.append(verdict.problems[name])
     srvr = reading.get(Srvr) if reading else None
@@ -148,6 +147,7 @@ def _host(
         weights=_weights((reading.get(Weights) if reading else None) or Weights()),
         problems=tuple(problems),
         warnings=tuple(drift.warnings(site, reading) if reading and reachable else ()),
+        watched=tuple(findings.problems(site, reading) if reading and reachable else ()),
     )
 
 

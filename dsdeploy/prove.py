@@ -25,7 +25,7 @@ def healthy(site: Site, release: str | None, limit: Collection[str] = (), member
     while True:
         found = observe.status(site, hosts.read(site, *observe.KINDS), tuple(limit) or None)
         spared = {} if members or not found.quorum.ok else found.quorum.problems
-        named = [(name, what) for name, what in found.named() if spared.get(name) != what]
+        named = [(name, what) for name, what in found.named(watched=False) if spared.get(name) != what]
         wrong = [Problem(f"{name}: {what}" if name else what, f"site {site.site}") for name, what in named]
         if not wrong and release in (None, found.release):
             return

@@ -22,6 +22,7 @@ class HostStatus:
     weights: dict[str, str]
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
+    watched: tuple[str, ...] = ()  # problems of GPUs and what the health timer did: no run made or can mend them
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,11 @@ class Status:
     problems: tuple[str, ...]
     unfinished: str | None = None  # a run that moves releases and has not ended: under way, or left
 
-    def named(self) -> list[tuple[str, str]]:
-        """Every problem with the host it is on, "" for the site's own."""
+    def named(self, watched: bool = True) -> list[tuple[str, str]]:
+        """Every problem with the host it is on, "" for the site's own; those of GPUs and timers only if `watched`."""
         found = [("", problem) for problem in self.problems]
         for name, host in self.hosts.items():
-            found += [(name, problem) for problem in host.problems]
+            found += [(name, problem) for problem in (*host.problems, *(host.watched if watched else ()))]
             router = self.routers.get(name)
             if router and host.reachable:  # otherwise the host's own problem says it
                 found += [(name, problem) for problem in router.problems]

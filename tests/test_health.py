@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dsdeploy import preflight
-from dsdeploy.facts import GpuProblem, GpuReport, HealthState
+from dsdeploy import observe, preflight
+from dsdeploy.facts import AnsweringEngines, EngineState, GpuProblem, GpuReport, HealthState
 from dsdeploy.health import findings, settings
 from dsdeploy.hosts import Reading
 from dsdeploy.site import Site
@@ -86,6 +86,22 @@ def test_status_tells_gpus_by_the_report_or_by_the_timers_last_look() -> None:
     assert list(findings.warnings(SITE, reading(report, WELL))) == [f"gpu: {ROW.sentence}"]
     state = replace(WELL, gpu_problems=("GPU 5: has fallen off the bus",))
     assert list(findings.problems(SITE, reading(GpuReport(), state))) == ["gpu: GPU 5: has fallen off the bus"]
+
+
+def test_an_engine_that_answers_again_is_not_held_against_its_host() -> None:
+    state = replace(WELL, phase="stopped", out="2026-11-22 09:33 UTC: no completion")
+    well = AnsweringEngines(blue=EngineState("blue", "r1", "r1", "active", 8101, "ok", True))
+    sick = AnsweringEngines(blue=EngineState("blue", "r1", "r1", "active", 8101, "ok", False))
+    assert list(findings.problems(SITE, reading(state, well))) == []
+    assert len(list(findings.problems(SITE, reading(state, sick)))) == 1
+
+
+def test_what_no_run_can_mend_makes_a_site_unhealthy_but_no_run_a_failure() -> None:
+    report = GpuReport(True, problems=(LOST,))
+    found = observe.status(SITE, {name: reading(report, WELL) for name in SITE.hosts}, ["gpu1"])
+    assert not found.healthy and ("gpu1", f"gpu: {LOST.sentence}") in found.named()
+    assert ("gpu1", f"gpu: {LOST.sentence}") not in found.named(watched=False)
+    assert found.as_json()["hosts"]["gpu1"]["watched"] == (f"gpu: {LOST.sentence}",)
 
 
 def test_a_restart_is_remembered_in_status() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from dsdeploy.errors import Problem
-from dsdeploy.facts import GpuReport, HealthState
+from dsdeploy.facts import AnsweringEngines, GpuReport, HealthState
 
 if TYPE_CHECKING:
     from dsdeploy.hosts import Reading
@@ -17,7 +17,8 @@ LATE = 4  # intervals without a look after which the timer counts as dead
 
 
 def problems(site: Site, reading: Reading) -> Iterator[str]:
-    """What is wrong with this host's GPUs, and what the timer did about its engine or may not do."""
+    """What is wrong with this host's GPUs, and what the timer did about its engine or may not do. An engine that
+    answers again is not held against its host until the timer looks the next time."""
     report, state = reading.get(GpuReport), reading.get(HealthState)
     if report:
         yield from (f"gpu: {problem.sentence}" for problem in report.problems if problem.level == "bad")
@@ -29,12 +30,20 @@ def problems(site: Site, reading: Reading) -> Iterator[str]:
     late = LATE * site.health.interval + 60
     if state.age is not None and state.age > late:
         yield f"health: the timer has not looked for {state.age / 60:.0f} min: systemctl status dsdeploy-health.timer"
-    if state.out:
+    if _answers(reading, state.colour):
+        pass
+    elif state.out:
         yield f"health: engine {state.colour} was taken out: {state.out}. When it is mended: dsdeploy up"
     elif state.held:
         yield f"health: {state.held}"
     if not report or not report.installed:
         yield from (f"gpu: {problem}" for problem in state.gpu_problems)
+
+
+def _answers(reading: Reading, colour: str) -> bool:
+    """Whether a completion came back just now; False where none was asked for."""
+    engine = (reading.get(AnsweringEngines) or AnsweringEngines()).get(colour)
+    return bool(engine and engine.answer)
 
 
 def warnings(site: Site, reading: Reading) -> Iterator[str]:

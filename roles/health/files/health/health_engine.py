@@ -19,10 +19,12 @@ _PROPERTIES = (
 )
 _REFUSED = "78"  # the engine said: these settings will never start
 _HEALTH_S = 5.0
-# tokens made or read, whatever the runtime calls them; one that moves is at work
-_TOKENS = (
-    "llamacpp:tokens_predicted_total", "llamacpp:prompt_tokens_total", "vllm:generation_tokens_total",
-    "vllm:prompt_tokens_total", "sglang:generation_tokens_total", "sglang:prompt_tokens_total",
+# what moves while an engine is at work, whatever the runtime calls it; llama.cpp counts the tokens of an answer when it
+# ends, so its steps are counted as well
+_WORK = (
+    "llamacpp:n_decode_total", "llamacpp:tokens_predicted_total", "llamacpp:prompt_tokens_total",
+    "vllm:generation_tokens_total", "vllm:prompt_tokens_total",
+    "sglang:generation_tokens_total", "sglang:prompt_tokens_total",
 )  # fmt: skip
 
 
@@ -171,9 +173,9 @@ def completed(text: str) -> bool:
 
 
 def tokens(base: str) -> Optional[int]:
-    """Tokens so far, from the engine's metrics; None when it does not say."""
+    """Tokens and steps so far, from the engine's metrics; None when it does not say."""
     said = ask(base + "/metrics", _HEALTH_S)
-    counted = [line for line in said.text.splitlines() if line.startswith(_TOKENS)] if said.status == 200 else []
+    counted = [line for line in said.text.splitlines() if line.startswith(_WORK)] if said.status == 200 else []
     try:
         return sum(int(float(line.rsplit(" ", 1)[1])) for line in counted) if counted else None
     except (ValueError, IndexError, OverflowError):
