@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dsdeploy import observe, preflight
+from dsdeploy import facts, observe, preflight
 from dsdeploy.facts import AnsweringEngines, EngineState, GpuProblem, GpuReport, HealthState
+from dsdeploy.facts.gpu_report import PROGRAM
 from dsdeploy.health import findings, settings
 from dsdeploy.hosts import Reading
 from dsdeploy.site import Site
@@ -27,6 +30,8 @@ PLAIN = Site.model_validate(TOLD)
 SITE = Site.model_validate({**TOLD, "health": {}})
 LOST = GpuProblem("bad", 5, "has fallen off the bus (0000:1c:00.0)", "drain the host and reboot it", True)
 ROW = GpuProblem("warn", 2, "a memory row is to be remapped", "drain the host, then reset the GPU or reboot")
+SMI = """echo "$*" >> {log}
+echo '0, GPU-aa, 81251, 0, 470.57.02, 8.0, NVIDIA A100-SXM4-80GB'"""
 WELL = HealthState("ok", "blue", "a completion came back", 12.0)
 
 
@@ -120,3 +125,38 @@ def test_check_refuses_a_lost_gpu_that_the_engine_is_to_use_and_tells_the_rest()
     assert "gpu1: GPU 5: has fallen off the bus (0000:1c:00.0)" in [
         p.what for p in preflight.warnings(spared, readings)
     ]
+
+
+@pytest.mark.parametrize(
+    ("program", "found", "asked"),
+    [
+        (
+            'echo \'{"driver":"580.95.05","gpus":[{"index":0,"uuid":"GPU-a","name":"NVIDIA H200","lost":false}]}\'',
+            ["580.95.05"],
+            False,
+        ),
+        ("echo torn; exit 1", ["470.57.02"], True),  # a host that has the program and no Python for it, say
+        ("exit 124", [], False),  # a driver that hangs is not asked by the other tool as well
+        (None, ["470.57.02"], True),
+    ],
+)
+def test_gpus_are_told_by_the_report_where_it_is_installed_else_by_nvidia_smi(
+    tmp_path: Path, program: str | None, found: list[str], asked: bool
+) -> None:
+    """`python3` stands for the program here: what it prints and how it ends."""
+    for name, text in (("python3", program or "exit 1"), ("nvidia-smi", SMI.format(log=tmp_path / "log"))):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    there = tmp_path / "gpu_report.py"
+    if program:
+        there.touch()
+    fact = facts.reader(facts.Gpus)
+    done = subprocess.run(
+        ["sh", "-c", fact.command().replace(PROGRAM, str(there))],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )
+    assert [gpu.driver for gpu in fact.process(done.stdout.splitlines())] == found
+    assert (tmp_path / "log").exists() == asked
