@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from dsdeploy import decide, hosts, playbook, progress, rolling
 from dsdeploy.fabric import judge as fabric
@@ -13,6 +14,7 @@ from dsdeploy.job import Job
 from dsdeploy.rollout import drivers, moves, prepared, run
 from dsdeploy.rollout.run import Asked
 from dsdeploy.rollout.target import Target
+from dsdeploy.runtimes import hardware
 
 
 def prepare(job: Job, asked: Asked) -> None:
@@ -127,7 +129,8 @@ def _stays(active: Mapping[str, str | None]) -> str:
 
 
 def _decide(job: Job) -> None:
-    readings = hosts.read(job.site, Engines, Os, Weights, *fabric.READ, names=job.site.with_role("engine"))
+    kinds: tuple[type[Any], ...] = (Engines, Os, Weights, *hardware.reads(job.site), *fabric.READ)
+    readings = hosts.read(job.site, *kinds, names=job.site.with_role("engine"))
     job.decisions = decide.decisions(job.site, readings, job.targets("engine"))
 
 

@@ -12,6 +12,8 @@ from dsdeploy.fabric import environment
 from dsdeploy.facts import Engines, Os, Releases, Weights
 from dsdeploy.hosts import Reading
 from dsdeploy.release import Release
+from dsdeploy.runtimes import hardware, wheels
+from dsdeploy.runtimes.groups import spread
 from dsdeploy.site import Site
 
 
@@ -29,7 +31,7 @@ def decisions(site: Site, readings: Mapping[str, Reading], targets: Iterable[str
         build_key=chosen.build_key,
         settings=chosen.settings,
         wheelhouse=_wheels(site, readings),
-        colours=plan.colours(site, readings, chosen.id),
+        colours=spread(site, plan.colours(site, readings, chosen.id)),
         releases=_placed(readings),
         environment=environment.required(site, readings),
     )
@@ -60,8 +62,7 @@ def _same_content(readings: Mapping[str, Reading], chosen: Release) -> None:
 
 
 def _release(site: Site, digest: str, readings: Mapping[str, Reading]) -> Release:
-    architectures = {system.arch for reading in readings.values() if (system := reading.get(Os))}
-    return release.decide(site, digest, "+".join(sorted(architectures)) or "x86_64")
+    return release.decide(site, digest, hardware.describe(site, readings))
 
 
 def _digests(site: Site, readings: Mapping[str, Reading], targets: Iterable[str]) -> str:
@@ -102,8 +103,13 @@ def _placed(readings: Mapping[str, Reading]) -> dict[str, dict[str, str]]:
     }
 
 
-def _wheels(site: Site, readings: Mapping[str, Reading]) -> Path:
-    """Wheels that run on every engine host: their Python, and the oldest C library among them."""
+def _wheels(site: Site, readings: Mapping[str, Reading]) -> Path | None:
+    """Wheels that run on every engine host: their Python, and the oldest C library among them.
+
+    None for a container, unless it is Triton's: what answers in front of that one runs beside it.
+    """
+    if site.engine.image and site.engine.runtime != "triton":
+        return None
     systems = [system for host in site.with_role("engine") if host in readings and (system := readings[host].get(Os))]
     pythons = {(".".join(system.python.split(".")[:2]), system.arch) for system in systems}
     if len(pythons) != 1:
@@ -112,5 +118,5 @@ def _wheels(site: Site, readings: Mapping[str, Reading]) -> Path:
                                       f"site {site.site}", "split them into two sites")])  # fmt: skip
     python, arch = pythons.pop()
     glibc = min((system.glibc for system in systems), key=lambda text: [int(part) for part in text.split(".")])
-    pins = release.requirements(site.engine.runtime)
+    pins = wheels.requirements(site) if wheels.needed(site) else release.requirements(site.engine.runtime)
     return wheelhouse.ensure(pins, python, arch, glibc, site.engine.wheelhouse)

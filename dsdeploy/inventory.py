@@ -22,6 +22,7 @@ from dsdeploy.decisions import Decisions, Order
 from dsdeploy.fabric import settings as fabric
 from dsdeploy.health import settings as health
 from dsdeploy.inert import inert
+from dsdeploy.runtimes import groups
 from dsdeploy.site import Role, Site
 
 GROUPS: tuple[Role, ...] = ("engine", "router", "zookeeper", "monitor")
@@ -128,6 +129,10 @@ def host_vars(site: Site, name: str, decided: Decisions) -> Vars:
     variables: Vars = {"ansible_host": host.address}
     if "engine" in host.roles:
         variables["engine_address"] = host.address
+        if site.engine.nodes > 1:
+            unit = groups.group(site, name)
+            variables["engine_rank"] = unit.hosts.index(name)
+            variables["engine_head"] = site.hosts[unit.head].address
         if name in decided.colours:
             variables["engine_colour"] = decided.colours[name]
         variables |= {f"stack_{key}": value for key, value in decided.stacks.get(name, {}).items()}
@@ -147,12 +152,15 @@ def host_vars(site: Site, name: str, decided: Decisions) -> Vars:
 def _engine(site: Site, decided: Decisions) -> Vars:
     engine, model = site.engine, site.model
     wheelhouse = decided.wheelhouse or engine.wheelhouse
+    inner = engine.nodes > 1 or engine.runtime == "triton"
     late = {
         "engine_weights_digest": decided.weights_digest,
         "engine_build_key": decided.build_key,
         "engine_release": decided.release,
         "engine_settings": dict(decided.settings),
         "engine_wheelhouse": str(wheelhouse) if wheelhouse else "",
+        "engine_image": engine.image,
+        "engine_inner_ports": engine.inner_ports.model_dump() if inner else None,
     }
     return {
         "weights_model": model.name,
@@ -196,7 +204,7 @@ def router_engines(site: Site, decided: Decisions) -> list[Vars]:
             "release": _release(name, colour, decided),
             "active": decided.active.get(name) == colour,
         }
-        for name in site.with_role("engine")
+        for name in groups.heads(site)
         for colour in COLOURS
     ]
 

@@ -16,6 +16,7 @@ from dsdeploy.events import Outcome
 from dsdeploy.journal import Journal
 from dsdeploy.playbook import Play
 from dsdeploy.runs import Run
+from dsdeploy.runtimes.groups import whole
 from dsdeploy.site import Role, Site
 
 FENCE = "fence"  # the role whose task every play begins with; the action is what comes after it
@@ -48,8 +49,9 @@ class Job:
         return Journal(self.record.folder)
 
     def targets(self, role: Role) -> tuple[str, ...]:
-        """Hosts with this role, within the limit."""
-        return tuple(name for name in self.site.with_role(role) if not self.limit or name in self.limit)
+        """Hosts with this role, within the limit; of hosts that are one engine, all."""
+        names = tuple(name for name in self.site.with_role(role) if not self.limit or name in self.limit)
+        return whole(self.site, names) if role == "engine" else names
 
     @contextmanager
     def step(self, name: str, title: str, past: bool = False, **detail: Any) -> Iterator[None]:

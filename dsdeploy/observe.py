@@ -7,6 +7,7 @@ router whose answer names no release each speak against it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dsdeploy import drift, quorum
@@ -27,6 +28,7 @@ from dsdeploy.facts import (
 from dsdeploy.health import findings
 from dsdeploy.quorum import Quorum
 from dsdeploy.releases import recover
+from dsdeploy.runtimes.groups import heads
 from dsdeploy.state import HostStatus, RouterStatus, Status
 
 if TYPE_CHECKING:
@@ -132,6 +134,8 @@ def _host(
         problems += drift.problems(site, reading)
         if "engine" in host.roles:
             engine = serving_colour(name, reading.get(Engines) or Engines(), rotation)
+            if name not in heads(site):
+                engine = _silent(engine)
             problems += _engine_problems(engine)
         if name in verdict.problems:
             problems.append(verdict.problems[name])
@@ -149,6 +153,11 @@ def _host(
         warnings=tuple(drift.warnings(site, reading) if reading and reachable else ()),
         watched=tuple(findings.problems(site, reading) if reading and reachable else ()),
     )
+
+
+def _silent(engine: EngineState | None) -> EngineState | None:
+    """A host that is part of another's engine and answers nobody: its unit is all there is to see."""
+    return engine and replace(engine, health="ok" if engine.unit == "active" else "down", answer=None)
 
 
 def _engine_problems(engine: EngineState | None) -> list[str]:

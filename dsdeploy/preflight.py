@@ -24,6 +24,7 @@ from dsdeploy.facts import (
     RouterState,
     SiteId,
     Srvr,
+    TensorRt,
 )  # fmt: skip
 from dsdeploy.health import findings
 from dsdeploy.hosts import Reading
@@ -33,6 +34,7 @@ from dsdeploy.stacks import fleet, reach
 
 READ = (
     *fleet.READ, *fabric.READ, GpuReport, Clock, Disks, Engines, Memory, PackageLock, Ports, RouterState, SiteId, Srvr,
+    TensorRt,
 )  # fmt: skip
 Check = Callable[[Site, str, Reading], Iterable[Problem]]
 

@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dsdeploy import paths
+from dsdeploy import paths, runtimes
+from dsdeploy.runtimes import wheels
+from dsdeploy.runtimes.launch import Launch
 from dsdeploy.site import Site
 
-_MAIN_PACKAGE = {"llamacpp": "xllamacpp"}
+_MAIN_PACKAGE = {"llamacpp": "xllamacpp", "vllm": "vllm", "sglang": "sglang", "triton": "tokenizers"}
+_BUILDERS = {"vllm": "supervise/warm.py", "sglang": "supervise/warm.py", "triton": "triton/server/plan.py"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,10 @@ class Release:
 
 
 def decide(site: Site, weights_digest: str, arch: str = "x86_64") -> Release:
-    """The release the site file asks for, given the digest (``sha256:…``) of the verified weights."""
+    """The release the site file asks for, given the digest (``sha256:…``) of the verified weights.
+
+    `arch` is what the build is for: runtimes.hardware.describe.
+    """
     chosen = settings(site, arch)
     build = chosen["build"]
     key = build_key(weights_digest, build["builder_version"], build["precision"], build["hardware"], build["flags"])
@@ -47,10 +53,11 @@ def decide(site: Site, weights_digest: str, arch: str = "x86_64") -> Release:
 def settings(site: Site, arch: str = "x86_64") -> dict[str, Any]:
     """What the server reads as engine.json. Addresses and ports are not in it: they belong to the colour."""
     engine = site.engine
+    made = runtimes.launch(site)
     return {
         "schema": 1,
         "runtime": engine.runtime,
-        "runtime_version": runtime_version(engine.runtime),
+        "runtime_version": _version(site),
         "model": site.model.name,
         "context_tokens": engine.context_tokens,
         "memory_fraction": engine.memory_fraction,
@@ -66,9 +73,29 @@ def settings(site: Site, arch: str = "x86_64") -> dict[str, Any]:
             "precision": engine.precision,
             # a GGUF file holds no machine code: the same on every machine of an architecture
             "hardware": arch,
-            "flags": {},
+            "flags": runtimes.build_flags(site, made) if made else {},
         },
+    } | (_more(site, made) if made else {})
+
+
+def _more(site: Site, made: Launch) -> dict[str, Any]:
+    """What only runtimes that are started by flags have; llamacpp's settings stay what they were."""
+    engine = site.engine
+    return {
+        "launch": made.plain(),
+        "image": engine.image or "",
+        "nodes": engine.nodes,
+        "pipeline_parallel": engine.pipeline_parallel,
     }
+
+
+def _version(site: Site) -> str:
+    """Of the runtime's packages; of its image, where it is one."""
+    engine = site.engine
+    image = "image-" + engine.image.rpartition(":")[2][:12] if engine.image else ""
+    if image:  # in front of Triton packages stand too
+        return f"{runtime_version('triton')}-{image}" if engine.runtime == "triton" else image
+    return runtime_version(engine.runtime, wheels.pins(site) if wheels.needed(site) else None)
 
 
 def settings_digest(chosen: Mapping[str, Any]) -> str:
@@ -95,15 +122,18 @@ def requirements(runtime: str) -> Path:
     return paths.ROLES / "engine" / "files" / runtime / "requirements.txt"
 
 
-def runtime_version(runtime: str) -> str:
+def runtime_version(runtime: str, given: Mapping[str, str] | None = None) -> str:
     """Version of the serving package and 8 hex digits over all pins: ``2026.10.11549-1c2d3e4f``."""
-    pins = pinned(requirements(runtime))
+    pins = given or pinned(requirements(runtime))
     every = "\n".join(f"{name}=={version}" for name, version in sorted(pins.items()))
     return f"{pins[_MAIN_PACKAGE[runtime]]}-{hashlib.sha256(every.encode()).hexdigest()[:8]}"
 
 
 def builder_version(runtime: str) -> str:
     """The program that makes the build and the library it writes with, e.g. ``gguf_build-1+gguf-0.19.0``."""
+    if runtime in _BUILDERS:
+        text = (paths.ROLES / "engine" / "files" / _BUILDERS[runtime]).read_text(encoding="utf-8")
+        return "-".join(re.findall(r'^(?:BUILDER|VERSION) = "([^"]+)"', text, re.MULTILINE))
     text = (requirements(runtime).parent / "gguf_build" / "__init__.py").read_text(encoding="utf-8")
     words = dict(re.findall(r'^(BUILDER|VERSION) = "([^"]+)"', text, re.MULTILINE))
     return f"{words['BUILDER']}-{words['VERSION']}+gguf-{pinned(requirements(runtime))['gguf']}"

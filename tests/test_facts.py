@@ -26,7 +26,8 @@ KINDS = [
     facts.GpuReport, facts.GpuTopology, facts.Gpus, facts.HealthState, facts.Hugepages, facts.IbDevinfo,
     facts.IbStat, facts.Interpreter, facts.Memory, facts.NvSwitch, facts.Os, facts.PackageLock,
     facts.PortCounters, facts.Ports, facts.RdmaLinks, facts.Releases, facts.Rotation, facts.RouterState,
-    facts.Runs, facts.SecureBoot, facts.SiteId, facts.Srvr, facts.StackState, facts.Thp, facts.Weights,
+    facts.Runs, facts.SecureBoot, facts.SiteId, facts.Srvr, facts.StackState, facts.TensorRt, facts.Thp,
+    facts.Weights,
 ]  # fmt: skip
 SITE = Site.model_validate({
     "site": "test", "stack": "cuda13",

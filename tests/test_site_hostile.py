@@ -36,8 +36,10 @@ FULL: dict[str, Any] = {
     "packages": {"managed": True, "mirror": "http://10.0.0.3/packages/"},
     "model": {"name": "m", "version": "v", "source": "http://10.0.0.3/m/"},
     "engine": {
-        "runtime": "llamacpp", "precision": "f16", "memory_fraction": 0.5, "devices": [0, 1],
+        "runtime": "vllm", "precision": "fp16", "memory_fraction": 0.5, "devices": [0, 1],
         "tensor_parallel": 2, "context_tokens": 100, "start_timeout": "1m", "wheelhouse": "wheels",
+        "pipeline_parallel": 1, "nodes": 1, "workspace": "1GiB", "trust_remote_code": False,
+        "image": "registry.example.net/vllm@sha256:" + "0" * 64, "inner_ports": {"blue": 8201, "green": 8202},
         "batching": {"max_batch_size": 8, "preferred_batch_size": [4], "timeout_micros": 1},
         "ports": {"blue": 8101, "green": 8102},
     },

@@ -47,6 +47,7 @@ from dsdeploy.facts.runs import HostRun, Runs
 from dsdeploy.facts.secure_boot import SecureBoot
 from dsdeploy.facts.site import SiteId
 from dsdeploy.facts.stack_state import StackState
+from dsdeploy.facts.tensorrt import TensorRt
 from dsdeploy.facts.thp import Thp
 from dsdeploy.facts.weights import Stamp, Weights
 from dsdeploy.facts.xid import GpuLog, Xid
@@ -102,6 +103,7 @@ __all__ = [
     "Srvr",
     "StackState",
     "Stamp",
+    "TensorRt",
     "Thp",
     "Weights",
     "Xid",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from dsdeploy.errors import DsdeployError
 from dsdeploy.facts import Engines, Rotation
 from dsdeploy.hosts import Reading
+from dsdeploy.runtimes.groups import heads
 from dsdeploy.site import Colour, Site
 
 COLOURS: tuple[Colour, Colour] = ("blue", "green")
@@ -97,7 +98,7 @@ def view(site: Site, readings: Mapping[str, Reading]) -> View:
         if name in readings and (rotation := readings[name].get(Rotation)) and rotation.running
     }
     silent = tuple(name for name in site.with_role("router") if name not in rotations)
-    hosts = {name: _host(name, readings.get(name), rotations) for name in site.with_role("engine")}
+    hosts = {name: _host(name, readings.get(name), rotations) for name in heads(site)}
     return View(hosts, tuple(rotations), silent)
 
 

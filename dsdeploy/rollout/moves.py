@@ -11,6 +11,7 @@ from dsdeploy.facts import Engines, Rotation
 from dsdeploy.job import Job
 from dsdeploy.releases.view import COLOURS, OTHER, View, view
 from dsdeploy.rollout.target import Target
+from dsdeploy.runtimes.groups import heads, spread, whole
 from dsdeploy.site import Colour, Site
 
 POLL_SECONDS = 0.5
@@ -19,7 +20,7 @@ Colours = Mapping[str, Colour]
 
 def look(site: Site) -> View:
     """What is where, read this moment."""
-    names = [*site.with_role("engine"), *site.with_role("router")]
+    names = [*heads(site), *site.with_role("router")]
     return view(site, hosts.read(site, Engines, Rotation, names=names))
 
 
@@ -27,7 +28,8 @@ def start(job: Job, target: Target, where: Colours, step: str = "start") -> None
     """The release in its colour on these hosts, started and asked; the other colour is not touched."""
     title = f"start {target.release} on {', '.join(where)} and ask it the known question"
     with job.step(step, title, release=target.release, hosts=dict(where)):
-        job.run("engine", tuple(where), replace(target.decisions, colours=dict(where)), site=target.site)
+        colours = spread(job.site, where)
+        job.run("engine", tuple(colours), replace(target.decisions, colours=colours), site=target.site)
 
 
 def switch(job: Job, router: str, target: Target, where: Colours, old: str, step: str = "switch") -> None:
@@ -50,8 +52,9 @@ def swap(job: Job, target: Target, host: str, colour: Colour) -> None:
     with job.step(
         "swap", f"{host}: stop the old release, start {target.release}", release=target.release, hosts={host: colour}
     ):
-        job.run("stop", (host,), replace(target.decisions, colours={host: OTHER[colour]}))
-        job.run("engine", (host,), replace(target.decisions, colours={host: colour}), site=target.site)
+        unit = whole(job.site, (host,))  # of a group all are stopped before one starts
+        job.run("stop", unit, replace(target.decisions, colours=dict.fromkeys(unit, OTHER[colour])))
+        job.run("engine", unit, replace(target.decisions, colours=dict.fromkeys(unit, colour)), site=target.site)
 
 
 def drain(job: Job, where: Colours, past: bool = False) -> int:
@@ -94,7 +97,8 @@ def stop(job: Job, where: Colours, step: str = "stop") -> None:
         return
     title = f"stop {', '.join(f'{host} {colour}' for host, colour in where.items())}; its files stay"
     with job.step(step, title, step == "stop", hosts=dict(where)):
-        job.run("stop", tuple(where), replace(job.decisions, colours=dict(where)))
+        colours = spread(job.site, where)
+        job.run("stop", tuple(colours), replace(job.decisions, colours=colours))
 
 
 def retire(job: Job, serving: str, only: str = "", step: str = "stop") -> int:

@@ -104,6 +104,9 @@ def _site(site: Site, manifest: Mapping[str, Any], settings: Mapping[str, Any]) 
             "memory_fraction": settings["memory_fraction"],
             "devices": devices if devices == "all" else tuple(devices),
             "tensor_parallel": settings["tensor_parallel"],
+            "pipeline_parallel": settings.get("pipeline_parallel", 1),
+            "nodes": settings.get("nodes", 1),
+            "image": settings.get("image") or None,
             "batching": batching,
         }
     )

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from dsdeploy.document import Address, Document
 from dsdeploy.errors import Problem
-from dsdeploy.site import machines, settings
+from dsdeploy.site import engines, machines, settings
 from dsdeploy.site.complaints import dotted, place
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ _CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (machines.member_ids, ()),
     (settings.ports, ("ssh", "engine", "zookeeper", "router")),
     (settings.devices, ("engine", "stack")),
+    (engines.precision, ("engine",)),
+    (engines.place, ("engine", "stack")),
+    (engines.nodes, ("hosts", "engine")),
     (settings.batching, ("engine",)),
     (settings.vip, ("router",)),
     (settings.tarball, ("zookeeper",)),

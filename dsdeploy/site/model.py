@@ -15,12 +15,10 @@ from dsdeploy.site.fabric import Fabric
 from dsdeploy.site.health import Health
 from dsdeploy.site.packages import Packages
 from dsdeploy.site.section import Section as _Section
+from dsdeploy.site.serving import Engine
 from dsdeploy.site.values import (
-    BatchSize,
-    Devices,
     Duration,
     Flag,
-    Fraction,
     HostAddress,
     Identifier,
     IpAddress,
@@ -105,48 +103,6 @@ class Model(_Section):
     version: Identifier = Field(description="Version of the weights; a folder of its own on each host.")
     source: Source = Field(
         description="Folder of the files and their MD5SUMS: an http(s) URL ending in /, or a path on hosts."
-    )
-
-
-class Batching(_Section):
-    """How requests are put together."""
-
-    max_batch_size: Whole = Field(64, ge=1, le=4096, description="Requests computed together at most.")
-    preferred_batch_size: tuple[BatchSize, ...] = Field(
-        (16, 32), max_length=16, description="Sizes to wait for, ascending."
-    )
-    timeout_micros: Whole = Field(
-        10_000, ge=0, le=10_000_000, description="Longest wait for a preferred size, in microseconds."
-    )
-
-
-class ColourPorts(_Section):
-    """Where each of a host's two releases listens."""
-
-    blue: OpenPort = Field(8101, description="Port of the blue engine.")
-    green: OpenPort = Field(8102, description="Port of the green engine.")
-
-
-class Engine(_Section):
-    """The server that computes tokens."""
-
-    runtime: Literal["llamacpp"] = Field("llamacpp", description="Program that serves the model.")
-    precision: Literal["f32", "f16", "q8_0", "q4_0"] = Field("q8_0", description="Precision of the build.")
-    memory_fraction: Fraction = Field(0.8, gt=0, le=1, description="Share of memory the engine may use.")
-    devices: Devices = Field("all", description="GPUs to use: all, or a list of numbers (CUDA_VISIBLE_DEVICES).")
-    tensor_parallel: Whole = Field(1, ge=1, le=64, description="GPUs one copy of the model is split over.")
-    context_tokens: Whole = Field(
-        4096,
-        ge=64,
-        le=1_048_576,
-        description="Longest prompt and answer together, in tokens, of one request.",
-    )
-    batching: Batching = Field(Batching(), description="How requests are put together.")
-    ports: ColourPorts = Field(ColourPorts(), description="Where each of a host's two releases listens.")
-    start_timeout: Duration = Field(600.0, ge=1, description="Longest time from start to the first completion.")
-    wheelhouse: LocalPath | None = Field(
-        None,
-        description="Folder of Python wheels for the runtime, relative to the site file; else collected.",
     )
 
 

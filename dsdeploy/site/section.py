@@ -1,4 +1,4 @@
-"""What every part of a site file is made of: frozen, and without keys nobody knows."""
+"""What every part of a site file has in common: frozen once loaded, and nothing unknown in it."""
 
 from __future__ import annotations
 
@@ -6,4 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
+    """A mapping of the site file."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())

@@ -36,6 +36,9 @@ def _listeners(site: Site, roles: tuple[str, ...]) -> Iterator[tuple[Address, in
     if "engine" in roles:
         yield ("engine", "ports", "blue"), site.engine.ports.blue
         yield ("engine", "ports", "green"), site.engine.ports.green
+        if site.engine.nodes > 1 or site.engine.runtime == "triton":
+            yield ("engine", "inner_ports", "blue"), site.engine.inner_ports.blue
+            yield ("engine", "inner_ports", "green"), site.engine.inner_ports.green
     if "zookeeper" in roles:
         yield ("zookeeper", "client_port"), site.zookeeper.client_port
         yield ("zookeeper", "peer_port"), site.zookeeper.peer_port
@@ -47,7 +50,7 @@ def _listeners(site: Site, roles: tuple[str, ...]) -> Iterator[tuple[Address, in
 def devices(site: Site) -> Iterator[Finding]:
     """A model split over more or fewer GPUs than are listed, or over GPUs a CPU stack does not have."""
     engine, at = site.engine, ("engine", "tensor_parallel")
-    parts = engine.tensor_parallel
+    parts = engine.tensor_parallel * engine.pipeline_parallel // engine.nodes  # on one host
     if site.stack == "cpu" and parts > 1:
         yield at, f"{parts} GPUs wanted, stack cpu has 0", "write 1, or choose a CUDA stack"
     elif engine.devices != "all" and parts != len(engine.devices) and parts != 1:
@@ -98,6 +101,6 @@ def tarball(site: Site) -> Iterator[Finding]:
 
 def canary(site: Site) -> Iterator[Finding]:
     """More hosts in the first batch than there are."""
-    engines = len(site.with_role("engine"))
+    engines = len(site.with_role("engine")) // site.engine.nodes
     if engines and site.rollout.canary > engines:
         yield ("rollout", "canary"), f"{site.rollout.canary} of {engines} engine hosts", "write 1"

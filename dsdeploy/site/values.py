@@ -13,6 +13,7 @@ NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*"
 SITE = r"[a-z][a-z0-9_-]*"
 USER = r"[a-z_][a-z0-9_-]*"
 SHA512 = r"[0-9a-f]{128}"
+IMAGE = r"[a-z0-9]+(?:[._-][a-z0-9]+)*(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*@sha256:[0-9a-f]{64}"
 
 
 def _text(pattern: str, meaning: str, limit: int) -> Any:
@@ -40,10 +41,12 @@ _name = _text(NAME, "a name (letters, digits, '.', '_' and '-', starting with a 
 _site = _text(SITE, "a site name (lower-case letters, digits, '_' and '-', starting with a letter)", 32)
 _user = _text(USER, "a user name", 32)
 _sha512 = _text(SHA512, "a SHA-512 in lower-case hex (128 digits)", 128)
+_image = _text(IMAGE, "an image by digest (registry/name@sha256: and 64 hex digits; tags move)", 300)
 
 Identifier = Annotated[str, _name[0], _name[1]]
 SiteName = Annotated[str, _site[0], _site[1]]
 UserName = Annotated[str, _user[0], _user[1]]
+Image = Annotated[str, _image[0], _image[1]]
 Sha512 = Annotated[str, _sha512[0], _sha512[1]]
 
 Whole = Annotated[int, BeforeValidator(scalars.whole)]

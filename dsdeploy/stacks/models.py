@@ -45,6 +45,7 @@ class Model:
     files: Mapping[str, str] = field(default_factory=dict)
     vllm_minimum: str = ""
     vllm_flags: tuple[str, ...] = ()
+    sglang_flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -70,6 +71,7 @@ def _model(name: str, part: Part) -> Model:
         files=part.table("files"),
         vllm_minimum=vllm.text("minimum", ""),
         vllm_flags=vllm.texts("flags"),
+        sglang_flags=part.part("sglang").texts("flags"),
         notes=part.texts("notes"),
     )
     part.done()

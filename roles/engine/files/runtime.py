@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 MARKER = ".complete"
 
@@ -41,8 +41,11 @@ def checked(wheelhouse: Path) -> Dict[str, str]:
     return listed
 
 
-def install(wheelhouse: Path, requirements: Path, out: Path, module: str) -> Dict[str, object]:
-    """Make the venv, prove that the module can be imported, write the marker. Raises Failed."""
+def install(wheelhouse: Path, requirements: Optional[Path], out: Path, module: str) -> Dict[str, object]:
+    """Make the venv, prove that the module can be imported, write the marker. Raises Failed.
+
+    Without requirements, every wheel of the wheelhouse is one.
+    """
     started = time.monotonic()
     wheels = checked(wheelhouse)
     pip = [wheelhouse / name for name in wheels if name.startswith("pip-")]
@@ -52,8 +55,8 @@ def install(wheelhouse: Path, requirements: Path, out: Path, module: str) -> Dic
     run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(out)])
     python = str(out / "bin" / "python")
     quiet = ["--no-index", "--no-cache-dir", "--disable-pip-version-check", "--quiet"]
-    wanted = ["--find-links", str(wheelhouse), "--requirement", str(requirements)]
-    run([python, str(pip[0] / "pip"), "install", *quiet, *wanted])
+    wanted = ["--requirement", str(requirements)] if requirements else [str(wheelhouse / name) for name in wheels]
+    run([python, str(pip[0] / "pip"), "install", *quiet, "--find-links", str(wheelhouse), *wanted])
     run([python, "-c", f"import {module}"])
     record: Dict[str, object] = {"python": sys.version.split()[0], "wheels": wheels,
                                  "seconds": round(time.monotonic() - started, 1)}  # fmt: skip
@@ -83,8 +86,11 @@ def write(path: Path, text: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    for name in ("--wheelhouse", "--requirements", "--out"):
+    for name in ("--wheelhouse", "--out"):
         parser.add_argument(name, type=Path, required=True)
+    pins = parser.add_mutually_exclusive_group(required=True)
+    pins.add_argument("--requirements", type=Path)
+    pins.add_argument("--every-wheel", action="store_true", help="install all that is there, instead of a list")
     parser.add_argument("--import", dest="module", required=True)
     args = parser.parse_args()
     if (args.out / MARKER).is_file():

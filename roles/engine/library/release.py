@@ -27,10 +27,12 @@ options:
   colour: {description: Where it runs., type: str, choices: [blue, green], required: true}
   manifest: {description: model, version, weights_digest, build_key, runtime., type: dict, required: true}
   settings: {description: What the server reads (engine.json)., type: dict, required: true}
+  unit: {description: Drop-in of the colour's unit; empty for none., type: str}
   place: {description: ADDRESS, PORT and DRAIN_S of the colour on this host., type: dict, required: true}
   root: {description: Where releases, builds, weights and runtimes are., type: path}
   stamps: {description: Where the stamps of verified weights are., type: path}
   places: {description: Where the colours' environment files are., type: path}
+  units: {description: Where systemd's units are., type: path}
 author: [dsdeploy]
 """
 
@@ -41,9 +43,11 @@ SPEC: Dict[str, Any] = {
     "manifest": {"type": "dict", "required": True},
     "settings": {"type": "dict", "required": True},
     "place": {"type": "dict", "required": True},
+    "unit": {"type": "str", "default": ""},
     "root": {"type": "path", "default": "/srv/dsdeploy"},
     "stamps": {"type": "path", "default": "/var/lib/dsdeploy/weights"},
     "places": {"type": "path", "default": "/etc/dsdeploy/colours"},
+    "units": {"type": "path", "default": "/etc/systemd/system"},
 }
 
 
@@ -74,6 +78,9 @@ class Release:
             "runtime": self.root / "runtimes" / runtime,
         }
         self.place_file = Path(params["places"]) / f"{self.colour}.env"
+        self.unit = params.get("unit") or ""
+        units = Path(params.get("units") or "/etc/systemd/system")
+        self.unit_file = units / f"dsdeploy-engine@{self.colour}.service.d" / "runtime.conf"
         self.place = "".join(f"{name}={params['place'][name]}\n" for name in sorted(params["place"]))
 
     def missing(self) -> List[str]:
@@ -115,11 +122,17 @@ class Release:
         return Path(os.readlink(str(self.link))).name if self.link.is_symlink() else ""
 
     def placed(self) -> bool:
-        return self.place_file.is_file() and self.place_file.read_text() == self.place
+        dropin = self.unit_file.read_text() if self.unit_file.is_file() else ""
+        return self.place_file.is_file() and self.place_file.read_text() == self.place and dropin == self.unit
 
     def put_in_colour(self) -> None:
         self.place_file.parent.mkdir(parents=True, exist_ok=True)
         put(self.place_file, self.place)
+        if self.unit:
+            self.unit_file.parent.mkdir(parents=True, exist_ok=True)
+            put(self.unit_file, self.unit)
+        elif self.unit_file.is_file():
+            self.unit_file.unlink()
         beside = self.link.with_name(self.colour + ".partial")
         if beside.is_symlink():
             beside.unlink()
@@ -206,6 +219,8 @@ def main() -> None:
         changed = apply(release, module.params["state"], unit, module.check_mode)
     except Refused as refusal:
         module.fail_json(msg=str(refusal))
+    if changed and not module.check_mode:
+        reload = unit_state(release.colour)[1]
     module.exit_json(
         changed=changed, current=before, moves=before != release.id, settled=settled, unit=unit, reload=reload
     )
