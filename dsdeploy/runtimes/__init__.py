@@ -35,4 +35,7 @@ def build_flags(site: Site, made: Launch) -> Mapping[str, Any]:
     """What the build depends on beside weights, precision and hardware; part of its key."""
     if site.engine.runtime == "triton":
         return triton.build_flags(site)
-    return {"launch": made.plain(), "memory_fraction": site.engine.memory_fraction, "nodes": site.engine.nodes}
+    engine = site.engine
+    devices = "" if engine.devices == "all" else ",".join(str(index) for index in engine.devices)
+    fraction, nodes = engine.memory_fraction, engine.nodes
+    return {"launch": made.plain(), "devices": devices, "memory_fraction": fraction, "nodes": nodes}

@@ -34,5 +34,7 @@ def wrap(site: Site, made: Launch) -> Launch:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in range(len(devices)))
     for name, value in environment.items():
         argv += ["--env", f"{name}={value}"]
+    for prefix in ("NCCL_*", "GLOO_*", "UCX_*"):  # what the host's own fabric needs, where the unit has it
+        argv += ["--env", prefix]
     argv += ["--entrypoint", entry, str(engine.image)]
     return replace(made, argv=made.argv[1:], wrap=tuple(argv), environment={})

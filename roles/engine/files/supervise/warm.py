@@ -58,8 +58,7 @@ def no_room(flags: Dict[str, Any]) -> str:
     """Why nothing can be compiled now; "" when it can."""
     if int(flags["nodes"]) > 1:
         return f"{flags['nodes']} hosts are one engine: the first start compiles"
-    environment = flags["launch"]["environment"]
-    found = gpus(environment.get("CUDA_VISIBLE_DEVICES", ""))
+    found = gpus(flags["devices"])
     if not found:
         return "no GPU answers"
     for gpu in found:

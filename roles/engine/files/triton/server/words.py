@@ -34,8 +34,8 @@ class Foreign(ValueError):
 def check(record: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """The record's GPU and driver against this host's, now. Its bytes were compared with their digests before."""
     made = record.get("made_for") or {}
-    visible = settings["launch"]["environment"].get("CUDA_VISIBLE_DEVICES", "")
-    for gpu in order.gpus(visible):
+    wanted = settings["devices"]
+    for gpu in order.gpus("" if wanted == "all" else ",".join(str(index) for index in wanted)):
         here = {"compute": gpu["compute_cap"], "driver": gpu["driver_version"]}
         for name, value in here.items():
             if made.get(name) != value:
