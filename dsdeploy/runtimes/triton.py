@@ -13,11 +13,13 @@ PROGRAM = "/opt/tritonserver/bin/tritonserver"
 
 def launch(site: Site) -> Launch:
     """Triton itself listens on the loopback's inner port; our front on the colour's port gives the usual API."""
+    # servers as old as CUDA 11.6 do not have the flag; there the firewall has to keep the port
+    inside = () if site.stack == "legacy-cuda11.6" else ("--metrics-address=127.0.0.1",)
     argv = (
         PROGRAM, "--model-repository=@BUILD@/repository", "--model-control-mode=none", "--exit-on-error=true",
         "--http-address=127.0.0.1", "--http-port=@INNER_PORT@", "--allow-grpc=false",
         "--allow-metrics=true", "--metrics-port=@METRICS_PORT@", "--strict-readiness=true",
-        "--exit-timeout-secs=30",
+        "--exit-timeout-secs=30", *inside,
     )  # fmt: skip
     return Launch(argv, visible(site) | {"HOME": "@CACHE@/home"}, patience=600)
 

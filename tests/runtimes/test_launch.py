@@ -25,7 +25,9 @@ from .examples import FILES, HERE, program
 
 DIGEST = "sha256:" + "a" * 64
 HARDWARE = "x86_64 sm_9.0 NVIDIA H200 driver 580.95.05"
-TEMPLATES = Environment(loader=FileSystemLoader(FILES.parent / "templates"), undefined=StrictUndefined, trim_blocks=True)
+TEMPLATES = Environment(
+    loader=FileSystemLoader(FILES.parent / "templates"), undefined=StrictUndefined, trim_blocks=True
+)
 TEMPLATES.filters["comment"] = lambda text: f"# {text}"
 FIXED = {"__engine_root": "/srv/dsdeploy", "__engine_programs": "/usr/local/lib/dsdeploy", "__engine_user": "dsdeploy"}
 
@@ -77,10 +79,17 @@ def test_what_each_host_starts_is_the_golden_command(example: Site) -> None:
     filled = program(example.engine.runtime, "filled")
     lines = []
     for host in example.with_role("engine"):
-        known = filled.words(place(example, host), Path("/srv/dsdeploy/releases/v1-0"), Path("/var/cache/e/k"), "e-blue")
+        known = filled.words(
+            place(example, host), Path("/srv/dsdeploy/releases/v1-0"), Path("/var/cache/e/k"), "e-blue"
+        )
         argv, environment = filled.command(launch, known | {"UID": "998", "GID": "998"})
         assert not [word for word in (*argv, *environment.values()) if re.search("@[A-Z_]+@", word)]
-        lines += [f"# {host}", *(f"{name}={value}" for name, value in sorted(environment.items())), shlex.join(argv), ""]
+        lines += [
+            f"# {host}",
+            *(f"{name}={value}" for name, value in sorted(environment.items())),
+            shlex.join(argv),
+            "",
+        ]
     golden(example, "command.txt", "\n".join(lines))
 
 

@@ -55,7 +55,7 @@ class Place:
 
     def start(self, patience: float = 60.0, mood: str = "ok", **place: Any) -> subprocess.Popen[str]:
         launch = {
-            "argv": [sys.executable, str(ENGINE), "--host", "@ADDRESS@", "--port", "@PORT@", "--served-model-name", "m"],
+            "argv": [sys.executable, str(ENGINE), *"--host @ADDRESS@ --port @PORT@ --served-model-name m".split()],
             "worker": ["--headless"], "wrap": [], "patience": patience, "notes": ["a note"],
             "environment": {"FAKE_MOOD": mood, "VLLM_CACHE_ROOT": "@CACHE@/vllm"},
         }  # fmt: skip
@@ -67,7 +67,9 @@ class Place:
             **{name: str(value) for name, value in place.items()},
         }  # fmt: skip
         argv = [sys.executable, "-u", str(self.programs / "serve.py"), str(self.folder / "blue")]
-        self.process = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.process = subprocess.Popen(
+            argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         return self.process
 
     def ready(self) -> None:

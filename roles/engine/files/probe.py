@@ -34,10 +34,10 @@ class Wrong(Exception):
 
 
 def place(colour: str) -> str:
-    """``http://address:port`` of the colour."""
+    """``http://address:port`` of the colour; of the head, where this host is only a part of its engine."""
     lines = (PLACES / f"{colour}.env").read_text().splitlines()
     values = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-    address = values["ADDRESS"]
+    address = values["HEAD"] if values.get("RANK", "0") != "0" else values["ADDRESS"]
     return f"http://[{address}]:{values['PORT']}" if ":" in address else f"http://{address}:{values['PORT']}"
 
 
@@ -54,6 +54,15 @@ def ask(url: str, body: Optional[Dict[str, Any]] = None, timeout: float = 60.0) 
     if not isinstance(found, dict):
         raise NotYet(f"{url}: not a JSON object")
     return found
+
+
+def alive(url: str, timeout: float) -> None:
+    """A 200 answer, whatever is in it: some say nothing. Raises NotYet."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        opener.open(url, timeout=timeout).close()
+    except (OSError, ValueError) as error:
+        raise NotYet(f"{url}: {error}") from error
 
 
 def known_answers(release: Path) -> List[Dict[str, Any]]:
@@ -88,13 +97,27 @@ def complete(base: str, model: str, known: Dict[str, Any]) -> str:
     raise Wrong(f"prompt {known['prompt']!r}: wanted {wanted}, got {text!r}")
 
 
-def check(base: str, release: Path) -> Dict[str, Any]:
+def started_from(unit: str) -> str:
+    """The folder the unit's process was started in: other runtimes do not say what they serve."""
+    argv = ["systemctl", "show", unit, "--property", "MainPID", "--value"]
+    process = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
+    try:
+        return os.readlink(f"/proc/{process}/cwd")
+    except OSError as error:
+        raise NotYet(f"{unit} has no process: {error.strerror}") from error
+
+
+def check(base: str, release: Path, unit: str = "") -> Dict[str, Any]:
     """One whole round of questions. Raises NotYet or Wrong."""
-    ask(base + "/health", timeout=5)
-    serving = str(ask(base + "/props", timeout=10).get("model_path", ""))
+    alive(base + "/health", timeout=5)
+    manifest = json.loads((release / "manifest.json").read_text())
+    if manifest.get("runtime", "llamacpp") == "llamacpp":
+        serving = str(ask(base + "/props", timeout=10).get("model_path", ""))
+    else:
+        serving = started_from(unit)
     if release.name not in serving.split("/"):
         raise Wrong(f"{base} serves {serving}, the colour points to release {release.name}")
-    model = json.loads((release / "manifest.json").read_text())["model"]
+    model = manifest["model"]
     known = known_answers(release)
     questions = known or [{"prompt": "1", "max_tokens": 8}]
     texts = [complete(base, model, question) for question in questions]
@@ -136,7 +159,7 @@ def wait(colour: str, timeout: float) -> Dict[str, Any]:
         restarts = state.get("NRestarts")
         if not why:
             try:
-                found = check(place(colour), release)
+                found = check(place(colour), release, unit)
                 seconds = round(time.monotonic() - started, 2)
                 return {"ready": True, "state": "ready", "release": release.name, "seconds": seconds, **found}
             except Wrong as error:

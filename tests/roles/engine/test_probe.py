@@ -131,3 +131,22 @@ def test_a_restart_while_we_watch_is_a_death(probe: ModuleType) -> None:
     state = {"ActiveState": "activating", "SubState": "start", "NRestarts": "1"}
     assert probe.dead(state, None) == ""
     assert "died" in probe.dead(state, "0")
+
+
+def test_a_part_of_an_engine_is_asked_through_its_head(engine: Any, probe: ModuleType, tmp_path: Path) -> None:
+    place = tmp_path / "blue.env"
+    place.write_text(place.read_text().replace("127.0.0.1", "192.0.2.9") + "RANK=1\nHEAD=127.0.0.1\nINNER_PORT=8201\n")
+    assert probe.place("blue").startswith("http://127.0.0.1:")
+    place.write_text(place.read_text().replace("RANK=1", "RANK=0"))
+    assert probe.place("blue").startswith("http://192.0.2.9:")
+
+
+def test_a_runtime_that_does_not_say_what_it_serves_is_known_by_its_process(
+    engine: Any, probe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = tmp_path / "releases" / "v1-1" / "manifest.json"
+    manifest.write_text('{"model": "tiny", "runtime": "vllm"}')
+    monkeypatch.setattr(probe, "started_from", lambda unit: "/srv/dsdeploy/releases/v1-1")
+    assert probe.wait("blue", 5)["ready"]
+    monkeypatch.setattr(probe, "started_from", lambda unit: "/srv/dsdeploy/releases/v0-9")
+    assert probe.wait("blue", 5)["state"] == "wrong"

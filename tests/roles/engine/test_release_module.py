@@ -148,3 +148,16 @@ def test_both_colours_stand_side_by_side(release_module: ModuleType, params: dic
     apply(release_module, params, colour="green", release="v1-2")
     root = Path(params["root"])
     assert (root / "blue").readlink().name == "v1-1" and (root / "green").readlink().name == "v1-2"
+
+
+def test_the_drop_in_of_a_colour_comes_and_goes_with_its_release(
+    release_module: ModuleType, params: dict[str, Any], tmp_path: Path
+) -> None:
+    """A colour that goes from vllm back to llamacpp must not keep what vllm's unit needed."""
+    dropin = tmp_path / "units" / "dsdeploy-engine@blue.service.d" / "runtime.conf"
+    params["units"] = str(tmp_path / "units")
+    release = release_module.Release({**params, "unit": "[Service]\n"})
+    assert release_module.apply(release, "current", "inactive", False) and dropin.read_text() == "[Service]\n"
+    assert release.placed() and not release_module.Release(params).placed()
+    assert release_module.apply(release_module.Release(params), "current", "inactive", False)
+    assert not dropin.exists() and release_module.Release(params).placed()

@@ -1,4 +1,4 @@
-"""A stand-in for `vllm serve`: the outermost edge of these tests. Takes its flags, answers its paths, says its lines."""
+"""A stand-in for `vllm serve`: the outermost edge of these tests. It takes flags, answers and says lines alike."""
 
 from __future__ import annotations
 

@@ -79,7 +79,8 @@ def compile_into(given: argparse.Namespace, cache: Path) -> None:
     known.update(RUNTIME=str(runtime), WEIGHTS=str(given.weights), BUILD=str(given.out))
     argv, environment = filled.command(launch, known)
     progress = Progress(words.PHASES, words.FATAL, float(launch["patience"]), time.monotonic())
-    child = Child(argv, environment, lambda text: progress.line(text, time.monotonic()), user)
+    runs_as = None if launch["wrap"] else user  # podman is root's; inside it is the user all the same
+    child = Child(argv, environment, lambda text: progress.line(text, time.monotonic()), runs_as)
     try:
         model = argv[argv.index("--served-model-name") + 1]
         wait(child, progress, (port, model), cache)

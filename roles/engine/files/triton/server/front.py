@@ -96,9 +96,15 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.server.count(1)
         try:
+            length = int(self.headers.get("Content-Length") or 0)
+            if not 0 <= length <= _LONGEST:
+                self.close_connection = True  # its body is not read
+                return self._json(
+                    413, {"error": {"message": "the request is too large", "type": "invalid_request_error"}}
+                )
+            body = self.rfile.read(length)
             if self.path != "/v1/completions":
-                return self._forward(self.path)
-            body = self._body()
+                return self._forward(self.path, body)
             try:
                 return self._json(200, self.server.complete(json.loads(body)))
             except (Refused, decode.Unfit, ValueError, TypeError) as error:
@@ -116,12 +122,11 @@ class Handler(BaseHTTPRequestHandler):
         own = f"# TYPE {_OPEN} gauge\n{_OPEN} {self.server.open}\n".encode()
         self._send(200, "text/plain; version=0.0.4", text + own)
 
-    def _forward(self, path: str) -> None:
+    def _forward(self, path: str, body: Optional[bytes] = None) -> None:
         """Triton's own protocol; only below /v2, and never its repository or settings."""
         words = path.split("?")[0].split("/")
         if words[1:2] != ["v2"] or words[2:3] not in (["health"], ["models"], []) or "trace" in words or ".." in words:
             return self._json(404, {"error": {"message": f"nothing at {path}", "type": "not_found_error"}})
-        body = self._body() if self.command == "POST" else None
         kept = {
             name: value for name, value in self.headers.items() if name.lower().startswith(("content-type", "infer"))
         }
@@ -130,12 +135,6 @@ class Handler(BaseHTTPRequestHandler):
         except (OSError, http.client.HTTPException) as error:
             return self._json(503, {"error": {"message": str(error), "type": "server_error"}})
         return self._send(status, headers.get("Content-Type", "application/json"), answer)
-
-    def _body(self) -> bytes:
-        length = int(self.headers.get("Content-Length") or 0)
-        if not 0 <= length <= _LONGEST:
-            raise ValueError("the request is too large")
-        return self.rfile.read(length)
 
     def _json(self, status: int, content: Mapping[str, Any]) -> None:
         self._send(status, "application/json", json.dumps(content).encode())
