@@ -55,7 +55,9 @@ class Place:
 
     def start(self, patience: float = 60.0, mood: str = "ok", **place: Any) -> subprocess.Popen[str]:
         launch = {
-            "argv": [sys.executable, str(ENGINE), *["--host", "@ADDRESS@", "--port", "@PORT@", "--served-model-name", "m"]],
+            "argv": [
+                sys.executable, str(ENGINE), "--host", "@ADDRESS@", "--port", "@PORT@", "--served-model-name", "m",
+            ],
             "worker": ["--headless"], "wrap": [], "patience": patience, "notes": ["a note"],
             "environment": {"FAKE_MOOD": mood, "VLLM_CACHE_ROOT": "@CACHE@/vllm"},
         }  # fmt: skip
