@@ -39,6 +39,8 @@ SITE = Site.model_validate({
     "fabric": {}, "health": {"gpus": 8},
 })  # fmt: skip
 
+PLANS = SITE.model_copy(update={"engine": SITE.engine.model_copy(update={"runtime": "triton"})})
+
 
 def plain(value: Any) -> Any:
     """A fact's value as the JSON of a case file has it."""
@@ -93,7 +95,7 @@ def test_every_command_is_good_shell(kind: type[Any], shell_name: str) -> None:
     if not shutil.which(shell_name):
         pytest.skip(f"no {shell_name} here")
     fact = facts.reader(kind)
-    applied = [a for host in SITE.hosts if (a := fact.arguments(SITE, host)) is not None]
+    applied = [a for site in (SITE, PLANS) for host in site.hosts if (a := fact.arguments(site, host)) is not None]
     assert applied, "some host of a site has this fact"
     for arguments in applied:
         text = script.build([fact.command(**arguments)], "mark")
