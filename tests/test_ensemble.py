@@ -33,6 +33,7 @@ from dsdeploy.ensemble import session as sessions
 from dsdeploy.errors import DsdeployError, Fenced, GateError, HostUnreachable, LockHeld, Problem
 from dsdeploy.owner import Owner
 from dsdeploy.site import Site
+from dsdeploy.ssh import tunnel
 
 JARS = [Path("/usr/share/java") / name for name in ("zookeeper.jar", "slf4j-simple.jar")]
 ROOT = Path(__file__).resolve().parent.parent
@@ -173,7 +174,7 @@ def test_without_ssh_the_hosts_are_named(site: Site, monkeypatch: pytest.MonkeyP
     def connect(site: Site, host: str) -> None:
         raise HostUnreachable([Problem(f"no SSH to {host}", host)])
 
-    monkeypatch.setattr(ssh, "_connect", connect)
+    monkeypatch.setattr(tunnel, "connect", connect)
     monkeypatch.setattr(sessions, "CONNECT_SECONDS", 1.0)
     with pytest.raises(HostUnreachable) as told, ensemble.lock(site, "up", "run-1", ("gw1", "gpu1"), 0):
         pass

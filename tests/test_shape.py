@@ -18,7 +18,7 @@ COMMANDS = sorted(path for path in (PACKAGE / "commands").glob("*.py") if path.n
 
 ONLY = {  # a library -> the places that may import it; everything else goes through them
     "kazoo": {"ensemble"},
-    "paramiko": {"ssh.py", "hosts.py"},
+    "paramiko": {"ssh", "hosts.py"},
     "pyinfra": {"hosts.py", "facts"},
     "pydantic": {"site.py", "values.py", "model.py", "site"},
     "yaml": {"document.py", "inventory.py"},

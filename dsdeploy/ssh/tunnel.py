@@ -1,43 +1,25 @@
-"""Reach a port behind hosts through SSH, as the operator: a paramiko user, beside hosts.py.
+"""Reach a port behind hosts through SSH.
 
 ZooKeeper's client port need not be open to the operator's computer. Each member gets a local
 port; its SSH connection is made when that port is first used, and made again after it broke,
-so that a client may go from member to member while they are restarted. Host keys are checked,
-an unknown one is refused.
+so that a client may go from member to member while they are restarted.
 """
 
 from __future__ import annotations
 
-import logging
 import select
-import shlex
 import socket
 import threading
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 
 import paramiko
 
 from dsdeploy.errors import HostUnreachable, Problem
 from dsdeploy.site import Site
+from dsdeploy.ssh.login import CHANNEL_SECONDS, connect
 
-CHUNK, MOST_SAID = 65536, 8 << 20
-CHANNEL_SECONDS = 5.0
-SILENT_SECONDS = 10  # a peer that acknowledges nothing for so long is gone
-
-logging.getLogger("paramiko").addHandler(logging.NullHandler())  # what fails is told by exceptions
-
-
-def login_command(site: Site, host: str) -> str:
-    """The ssh line an operator can try by hand."""
-    words = ["ssh", "-p", str(site.ssh.port)]
-    if site.ssh.identity:
-        words += ["-i", str(site.ssh.identity)]
-    if site.ssh.known_hosts:
-        words += ["-o", f"UserKnownHostsFile={site.ssh.known_hosts}"]
-    return shlex.join([*words, f"{site.ssh.user}@{site.hosts[host].address}", "true"])
+CHUNK = 65536
 
 
 class Tunnel:
@@ -104,7 +86,7 @@ class Tunnel:
                 if self._closed:
                     raise EOFError
                 try:
-                    self._client = _connect(self._site, self._host)
+                    self._client = connect(self._site, self._host)
                 except HostUnreachable as error:
                     self.problem = error.problems[0]
                     raise
@@ -141,90 +123,6 @@ def tunnels(site: Site, hosts: Sequence[str], port: int) -> Iterator[Tunnels]:
             made.append(Tunnel(site, host, port))
             stack.callback(made[-1].close)
         yield Tunnels(made)
-
-
-class Running:
-    """A script on a host, for as long as this end wants it: its stdin ends with the channel."""
-
-    def __init__(self, channel: paramiko.Channel) -> None:
-        self._channel, self.end = channel, channel.close
-
-    def read(self, seconds: float) -> str:
-        """All it prints, to its end; what there is so far when the time is up or the host is gone. Ends it."""
-        limit, said, data = time.monotonic() + seconds, b"", b"-"
-        with suppress(OSError, paramiko.SSHException):
-            while data and len(said) < MOST_SAID:
-                self._channel.settimeout(max(limit - time.monotonic(), 0.01))
-                data = self._channel.recv(CHUNK)
-                said += data
-        self.end()
-        return said.decode("utf-8", errors="replace")
-
-
-class Shells:
-    """SSH to some hosts, over which scripts run that must not outlive it. Raises HostUnreachable with all it cannot."""
-
-    def __init__(self, site: Site, hosts: Sequence[str]) -> None:
-        self._words = [] if site.ssh.user == "root" else ["sudo", "-n"]
-        self._clients: dict[str, paramiko.SSHClient] = {}
-        problems: list[Problem] = []
-        for host in hosts:
-            try:
-                self._clients[host] = _connect(site, host)
-            except HostUnreachable as error:
-                problems += error.problems
-        if problems:
-            self.close()
-            raise HostUnreachable(problems)
-
-    def start(self, host: str, script: str) -> Running:
-        """Start a POSIX shell script there. Raises HostUnreachable when the connection is gone."""
-        try:
-            transport = self._clients[host].get_transport()
-            if transport is None:
-                raise EOFError("the connection is closed")
-            channel = transport.open_session(timeout=CHANNEL_SECONDS)
-            channel.exec_command(shlex.join([*self._words, "sh", "-c", script]))
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            raise HostUnreachable([Problem(f"no SSH to {host}: {error}", f"host {host}")]) from error
-        return Running(channel)
-
-    def close(self) -> None:
-        """End everything that still runs."""
-        for client in self._clients.values():
-            client.close()
-
-
-def _connect(site: Site, host: str) -> paramiko.SSHClient:
-    client = paramiko.SSHClient()
-    client.set_missing_host_key_policy(paramiko.RejectPolicy())
-    known = site.ssh.known_hosts or Path.home() / ".ssh" / "known_hosts"
-    try:
-        client.load_host_keys(str(known))
-        client.connect(
-            site.hosts[host].address,
-            port=site.ssh.port,
-            username=site.ssh.user,
-            key_filename=str(site.ssh.identity) if site.ssh.identity else None,
-            timeout=site.ssh.connect_timeout,
-            banner_timeout=site.ssh.connect_timeout,
-            auth_timeout=site.ssh.connect_timeout,
-        )
-        _notice_silence(client)
-    except (OSError, EOFError, paramiko.SSHException) as error:
-        client.close()
-        problem = Problem(f"no SSH to {host}: {error}", f"host {host}", login_command(site, host))
-        raise HostUnreachable([problem]) from error
-    return client
-
-
-def _notice_silence(client: paramiko.SSHClient) -> None:
-    """A host that vanishes sends no farewell: keep something in flight, and limit how long it may be unanswered."""
-    transport = client.get_transport()
-    assert transport is not None
-    transport.set_keepalive(SILENT_SECONDS // 2)
-    if isinstance(transport.sock, socket.socket):
-        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_SECONDS * 1000)
 
 
 def _pump(local: socket.socket, remote: paramiko.Channel) -> None:
