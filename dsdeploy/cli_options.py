@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from dsdeploy.rollout.run import Asked
+    from dsdeploy.rollout.asked import Asked
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 SITE = click.argument("site", type=click.Path(path_type=Path), default="site.yml")
@@ -28,7 +28,7 @@ def names(limit: str) -> tuple[str, ...]:
 
 def asked(how: dict[str, Any]) -> Asked:
     """--yes, --allow-downtime, --json and -v as one value."""
-    from dsdeploy.rollout.run import Asked
+    from dsdeploy.rollout.asked import Asked
 
     return Asked(
         how.get("yes", False), how.get("allow_downtime", False), how.get("as_json", False), how.get("verbose", 0)

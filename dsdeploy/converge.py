@@ -12,7 +12,7 @@ from dsdeploy.fabric import judge as fabric
 from dsdeploy.facts import Engines, Os, Weights
 from dsdeploy.job import Job
 from dsdeploy.rollout import drivers, moves, prepared, run
-from dsdeploy.rollout.run import Asked
+from dsdeploy.rollout.asked import Asked
 from dsdeploy.rollout.target import Target
 from dsdeploy.runtimes import hardware
 

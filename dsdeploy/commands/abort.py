@@ -9,7 +9,7 @@ from dsdeploy.errors import DsdeployError
 from dsdeploy.site import load
 
 if TYPE_CHECKING:
-    from dsdeploy.rollout.run import Asked
+    from dsdeploy.rollout.asked import Asked
 
 
 def abort(path: Path, asked: Asked) -> int:
@@ -21,7 +21,7 @@ def abort(path: Path, asked: Asked) -> int:
     readings = run.read(site)
     left = recover.unfinished(readings)
     if left is None:
-        return run.answer(asked, f"{site.site}: nothing to abort, no run was left unfinished")
+        return asked.answer(f"{site.site}: nothing to abort, no run was left unfinished")
     if left.verb == "rollback":
         raise DsdeployError("a rollback is not taken back", f"run {left.run}", "dsdeploy resume SITE finishes it")
     if left.committed:

@@ -10,7 +10,7 @@ from dsdeploy.errors import DsdeployError
 from dsdeploy.site import load
 
 if TYPE_CHECKING:
-    from dsdeploy.rollout.run import Asked
+    from dsdeploy.rollout.asked import Asked
 
 
 def resume(path: Path, asked: Asked) -> int:
@@ -22,7 +22,7 @@ def resume(path: Path, asked: Asked) -> int:
     readings = run.read(site)
     left = recover.unfinished(readings)
     if left is None:
-        return run.answer(asked, f"{site.site}: nothing to resume, no run was left unfinished")
+        return asked.answer(f"{site.site}: nothing to resume, no run was left unfinished")
     if not left.source:
         raise DsdeployError(
             f"run {left.run} replaced nothing, so there is no upgrade to resume",

@@ -10,7 +10,7 @@ from dsdeploy.site import load
 
 if TYPE_CHECKING:
     from dsdeploy.releases.recover import Past
-    from dsdeploy.rollout.run import Asked
+    from dsdeploy.rollout.asked import Asked
 
 
 def rollback(path: Path, asked: Asked, to: str | None) -> int:
@@ -20,6 +20,7 @@ def rollback(path: Path, asked: Asked, to: str | None) -> int:
     from dsdeploy.releases import recover
     from dsdeploy.releases.view import view
     from dsdeploy.rollout import run, target, undo
+    from dsdeploy.rollout.asked import REFUSED
 
     readings = run.read(site)
     left, serving = recover.unfinished(readings), view(site, readings).serving
@@ -28,7 +29,7 @@ def rollback(path: Path, asked: Asked, to: str | None) -> int:
     died = recover.unheard(runs.newest(site), readings) or recover.replaced_nothing(readings)
     if left is None and to is None and died:
         told = f"{site.site}: nothing to roll back: run {died} ended before it replaced anything, {serving} serves"
-        return run.answer(asked, told, died)
+        return asked.answer(told, died)
     again = left if left and left.verb == "rollback" else None
     wanted = _again(again, to) if again else to or _before(left, recover.before(readings, serving))
     if not wanted or (wanted == serving and not again):
@@ -39,10 +40,10 @@ def rollback(path: Path, asked: Asked, to: str | None) -> int:
             if wanted
             else f"no upgrade that could be undone brought {serving or 'anything'}"
         )
-        return run.answer(asked, f"{site.site}: nothing to roll back: {why}{way}")
+        return asked.answer(f"{site.site}: nothing to roll back: {why}{way}")
     found = target.from_hosts(site, readings, wanted)  # refuses here, before anything is touched, if a part is missing
-    if not run.confirmed(asked, f"Bring back {wanted} in place of {serving} on {site.site}?"):
-        return run.REFUSED
+    if not asked.confirmed(f"Bring back {wanted} in place of {serving} on {site.site}?"):
+        return REFUSED
     return run.go(site, "rollback", readings, asked, lambda job: found, again, to=wanted)
 
 

@@ -11,7 +11,7 @@ from dsdeploy.commands import plan as plan_command
 from dsdeploy.site import load
 
 if TYPE_CHECKING:
-    from dsdeploy.rollout.run import Asked
+    from dsdeploy.rollout.asked import Asked
 
 
 def up(path: Path, asked: Asked, *, only: str | None, limit: tuple[str, ...]) -> int:
@@ -22,6 +22,7 @@ def up(path: Path, asked: Asked, *, only: str | None, limit: tuple[str, ...]) ->
     from dsdeploy import plan as planning
     from dsdeploy.releases import recover
     from dsdeploy.rollout import run
+    from dsdeploy.rollout.asked import REFUSED
 
     with output.step(f"read {len(limit or site.hosts)} hosts"):
         readings = hosts.read(site, *run.READ, names=limit or None)
@@ -32,8 +33,8 @@ def up(path: Path, asked: Asked, *, only: str | None, limit: tuple[str, ...]) ->
     if not asked.as_json:
         plan_command.show(made, as_json=False)
     made.refuse()
-    if made.actions and not run.confirmed(asked, f"Go on with {site.site}?"):
-        return run.REFUSED
+    if made.actions and not asked.confirmed(f"Go on with {site.site}?"):
+        return REFUSED
 
     with run.session(site, "up", readings, asked, left, limit=limit, to=expected or "") as job:
         old = str(job.header["from"])

@@ -10,7 +10,7 @@ from dsdeploy.commands import plan as plan_command
 from dsdeploy.site import load
 
 if TYPE_CHECKING:
-    from dsdeploy.rollout.run import Asked
+    from dsdeploy.rollout.asked import Asked
 
 
 def upgrade(path: Path, asked: Asked) -> int:
@@ -22,6 +22,7 @@ def upgrade(path: Path, asked: Asked) -> int:
     from dsdeploy.releases import recover
     from dsdeploy.releases.view import view
     from dsdeploy.rollout import prepared, run
+    from dsdeploy.rollout.asked import REFUSED
 
     readings = run.read(site)
     expected = decide.expected_release(site, readings)
@@ -40,8 +41,8 @@ def upgrade(path: Path, asked: Asked) -> int:
     made.refuse()
     if left:
         output.note(f"going on with run {left.run} of {left.who}, left at step {left.step}", style="bold")
-    if not run.confirmed(asked, f"Replace {made.serving} on {site.site}?"):
-        return run.REFUSED
+    if not asked.confirmed(f"Replace {made.serving} on {site.site}?"):
+        return REFUSED
     return run.go(site, "upgrade", readings, asked, prepared.prepared, left, to=expected or "")
 
 
@@ -51,6 +52,7 @@ def members(path: Path, asked: Asked) -> int:
     from dsdeploy import converge, quorum, rolling
     from dsdeploy.errors import GateError
     from dsdeploy.rollout import run
+    from dsdeploy.rollout.asked import REFUSED
 
     readings = run.read(site)
     now = rolling.patient(site)
@@ -58,8 +60,8 @@ def members(path: Path, asked: Asked) -> int:
     allowed, why = quorum.may_take_down(now, [follower] if follower else [])
     if not allowed:
         raise GateError(f"no member may be restarted: {why}", f"ensemble of {site.site}", quorum.MEND)
-    if not run.confirmed(asked, f"Roll the ensemble of {site.site}, one member at a time?"):
-        return run.REFUSED
+    if not asked.confirmed(f"Roll the ensemble of {site.site}, one member at a time?"):
+        return REFUSED
     with run.session(site, "members", readings, asked, component="zookeeper") as job:
         converge.ensemble(job, asked)
         run.end(job, "done", "", str(job.header.get("from", "")))

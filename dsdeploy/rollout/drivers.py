@@ -12,7 +12,7 @@ from dsdeploy.hosts import Reading
 from dsdeploy.job import Job
 from dsdeploy.releases.view import HostView
 from dsdeploy.rollout import gates, moves, run
-from dsdeploy.rollout.run import Asked
+from dsdeploy.rollout.asked import Asked
 from dsdeploy.rollout.target import from_hosts
 from dsdeploy.site import Colour
 from dsdeploy.stacks import fleet

@@ -8,7 +8,6 @@ import json
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from dsdeploy import ensemble, hooks, hosts, interrupt, journal, output, playbook, prove, quorum, rolling, runs
@@ -21,25 +20,15 @@ from dsdeploy.releases import recover, strategy
 from dsdeploy.releases.recover import Past
 from dsdeploy.releases.view import view
 from dsdeploy.rollout import loop
+from dsdeploy.rollout.asked import Asked
 from dsdeploy.rollout.loop import Roll
 from dsdeploy.rollout.target import Target, from_hosts
 from dsdeploy.site import Site
 from dsdeploy.stacks import reach
 
-REFUSED = 1  # exit code when the operator says no
 READ = (*planning.READ, Epoch, Releases, Runs)
 
 Readings = Mapping[str, Reading]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """How the operator asked: what every verb of this kind takes."""
-
-    yes: bool = False
-    allow_downtime: bool = False
-    as_json: bool = False
-    verbose: int = 0
 
 
 def digest(site: Site) -> str:
@@ -230,21 +219,4 @@ def finished(job: Job, roll_: Roll, asked: Asked) -> int:
     else:
         cut = f", {roll_.cut} requests were cut after the drain time" if roll_.cut else ""
         output.say(f"{job.site.site}: release {roll_.target.release} serves in place of {roll_.old or 'nothing'}{cut}")
-    return 0
-
-
-def confirmed(asked: Asked, question: str) -> bool:
-    """Whether the operator wants it; says so when not."""
-    if asked.yes or output.confirm(question):
-        return True
-    output.note("nothing was changed; --yes goes on without asking")
-    return False
-
-
-def answer(asked: Asked, text: str, run: str | None = None) -> int:
-    """A sentence as the result, or as JSON; exit code 0."""
-    if asked.as_json:
-        output.emit_json({"ok": True, "run": run, "message": text})
-    else:
-        output.say(text)
     return 0

@@ -31,7 +31,7 @@ from dsdeploy.hosts import Reading
 from dsdeploy.quorum import Quorum
 from dsdeploy.releases.view import HostView, Place, View
 from dsdeploy.rollout import drivers, gates, moves
-from dsdeploy.rollout.run import Asked
+from dsdeploy.rollout.asked import Asked
 from dsdeploy.stacks import work
 
 ROOT = Path(__file__).resolve().parents[2]
