@@ -1,0 +1,86 @@
+"""Proven files into their places: a copy beside the live one, the live one aside, the copy under its name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+from .errors import Trouble
+from .files import digest, remove, sync
+from .stage import SETS
+
+
+def running(document: Dict[str, Any], names: List[str]) -> List[str]:
+    units = [unit for name in names for unit in document["sets"][name].get("services", [])]
+    return [unit for unit in dict.fromkeys(units) if _systemctl("is-active", "--quiet", unit) == 0]
+
+
+def _systemctl(*words: str) -> int:
+    try:
+        return subprocess.run(["systemctl", *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, check=False, timeout=180).returncode  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return 255
+
+
+def in_place(scratch: Path, document: Dict[str, Any], names: List[str], services: List[str], identity: str,
+              start: bool) -> List[str]:  # fmt: skip
+    suffix = f".before-{identity[:8]}"
+    pairs: List[Tuple[Path, Path]] = []
+    for name in names:
+        part, place = document["sets"][name], scratch / SETS / name
+        member = part.get("zookeeper", {})
+        roots = [str(member[key]) for key in ("data", "log")] if member.get("data") else []
+        for root in roots or sorted(part["files"]):
+            if os.path.lexists(str(place / root.lstrip("/"))):
+                pairs.append((_beside(place / root.lstrip("/"), Path(root)), Path(root)))
+    for unit in services:
+        if _systemctl("stop", unit) != 0:
+            raise Trouble(f"{unit} cannot be stopped; nothing was changed", unit, f"systemctl status {unit}")
+    done = [_swap(new, live, suffix) for new, live in pairs]
+    for unit in services if start else []:
+        done.append(
+            f"{unit} started" if _systemctl("start", unit) == 0 else f"{unit} does not start: journalctl -u {unit}"
+        )
+    return [line for line in done if line]
+
+
+def _beside(found: Path, live: Path) -> Path:
+    """A copy on the live one's own disk, whole and on disk before anything is renamed."""
+    live.parent.mkdir(parents=True, exist_ok=True)
+    new = live.with_name(f".{live.name}.restored")
+    remove(new)
+    if found.is_dir() and not found.is_symlink():
+        shutil.copytree(str(found), str(new), symlinks=True)
+        for folder, _, files in os.walk(str(found)):
+            at = new / os.path.relpath(folder, str(found))
+            for source, target in [(Path(folder), at), *((Path(folder) / name, at / name) for name in files)]:
+                owner = source.lstat()
+                os.chown(str(target), owner.st_uid, owner.st_gid, follow_symlinks=False)
+    else:
+        shutil.copy2(str(found), str(new), follow_symlinks=False)
+        owner = found.lstat()
+        os.chown(str(new), owner.st_uid, owner.st_gid, follow_symlinks=False)
+    os.sync()
+    return new
+
+
+def _swap(new: Path, live: Path, suffix: str) -> str:
+    """Rename: the old one aside, the new one in its place. "" for a file that was the same."""
+    if new.is_file() and live.is_file() and not live.is_symlink() and digest(new) == digest(live):
+        remove(new)
+        return ""
+    kept = ""
+    if os.path.lexists(str(live)):
+        old = live.with_name(live.name + suffix)
+        if os.path.lexists(str(old)):
+            remove(live)  # an earlier try of the same restore kept the original already
+        else:
+            os.replace(str(live), str(old))
+        kept = f" (what was there: {old})"
+    os.replace(str(new), str(live))
+    sync(live.parent)
+    return f"{live} restored{kept}"
