@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from dsdeploy import __version__
+from dsdeploy.cli_backup import backup, restore
 from dsdeploy.cli_lab import lab
 from dsdeploy.cli_options import DOWNTIME, JSON, LIMIT, SITE, VERBOSE, YES, asked, names
 from dsdeploy.cli_rollout import abort, history, lock, resume, rollback, upgrade
 
-STAGES = ("prep", "stack", "fabric", "weights", "build", "ensemble", "engine", "router", "health")
+STAGES = ("prep", "stack", "fabric", "weights", "build", "ensemble", "engine", "router", "health", "backup")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -186,5 +187,5 @@ def verify(site: Path, as_json: bool, limit: str, deep: bool) -> int:
 
 cli.add_command(lab)
 cli.add_command(lock)
-for command in (upgrade, rollback, resume, abort, history):
+for command in (upgrade, rollback, resume, abort, history, backup, restore):
     cli.add_command(command)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from dsdeploy import decide, hosts, playbook, progress, rolling
+from dsdeploy.backup import play
 from dsdeploy.fabric import judge as fabric
 from dsdeploy.facts import Engines, Os, Weights
 from dsdeploy.job import Job
@@ -123,6 +124,11 @@ def health(job: Job, asked: Asked) -> None:
         job.run("health", job.targets("engine"))
 
 
+def backup(job: Job, asked: Asked) -> None:
+    """Timers for backups and logs; nothing where the site file has neither."""
+    play.keep(job)
+
+
 def _stays(active: Mapping[str, str | None]) -> str:
     """The colour that takes a host's requests now, on the first router that has one."""
     return next((colour for colour in active.values() if colour), "")
@@ -141,10 +147,10 @@ def _decide_if_skipped(job: Job) -> None:
 
 
 Stage = Callable[[Job, Asked], None]
-ALL: tuple[Stage, ...] = (prepare, stack, rdma, build, ensemble, serve, router, health)
+ALL: tuple[Stage, ...] = (prepare, stack, rdma, build, ensemble, serve, router, health, backup)
 ONE: Mapping[str, Stage] = {
     "prep": prep, "stack": stack, "fabric": rdma, "weights": weights, "build": build, "ensemble": ensemble,
-    "engine": start, "router": router, "health": health,
+    "engine": start, "router": router, "health": health, "backup": backup,
 }  # fmt: skip
 
 

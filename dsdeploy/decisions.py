@@ -47,6 +47,7 @@ class Order:
         names: server (host-colour) -> the release it runs.
         parked: servers to put away; with `cut` the requests they still answer are ended.
         interpreters: host -> the Python there, where it is not the usual one.
+        words: what the backup program on the hosts is asked to do.
     """
 
     epoch: int = 0
@@ -58,3 +59,4 @@ class Order:
     parked: tuple[str, ...] = ()
     cut: bool = False
     interpreters: Mapping[str, str] = field(default_factory=dict)
+    words: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from dsdeploy import failover, paths
+from dsdeploy.backup import variables as keeping
 from dsdeploy.decisions import Decisions, Order
 from dsdeploy.fabric import settings as fabric
 from dsdeploy.health import settings as health
@@ -56,7 +57,9 @@ def render(site: Site, decisions: Decisions | None = None, order: Order | None =
         for role in GROUPS
     }
     hosts = {name: host_vars(site, name, decided) | _interpreter(given, name) for name in site.hosts}
-    every = connection(site) | host_settings(site) | _fence(given)
+    every = connection(site) | host_settings(site) | _fence(given) | keeping.every(site)
+    if given.words:
+        every["backup_words"] = list(given.words)
     return _template().render(all=every, hosts=hosts, groups=groups)
 
 
@@ -126,7 +129,7 @@ def host_settings(site: Site) -> Vars:
 def host_vars(site: Site, name: str, decided: Decisions) -> Vars:
     """What differs from host to host."""
     host = site.hosts[name]
-    variables: Vars = {"ansible_host": host.address}
+    variables: Vars = {"ansible_host": host.address} | keeping.host(site, name)
     if "engine" in host.roles:
         variables["engine_address"] = host.address
         if site.engine.nodes > 1:

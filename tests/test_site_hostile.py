@@ -61,6 +61,12 @@ FULL: dict[str, Any] = {
         "enabled": True, "interval": "30s", "deadline": "20s", "strikes": 2, "window": "1h", "stall": "2m",
         "min_serving": 1, "gpus": 8,
     },
+    "backup": {
+        "password_file": "pw", "path": "/var/b", "offsite": "sftp://b@c.example/d", "offsite_secret": "key",
+        "offsite_known_hosts": "known", "append_only": True, "keep": 3, "keep_full": 2, "full_every": 4,
+        "when": "daily", "jitter": "1m", "rehearse": "monthly", "verify": "daily",
+    },
+    "logs": {"when": "hourly", "file_size": "1MiB", "keep": 3, "total": "9MiB", "journal": "64MiB"},
 }  # fmt: skip
 
 HOSTILE = (

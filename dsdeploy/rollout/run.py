@@ -12,6 +12,7 @@ from typing import Any
 
 from dsdeploy import ensemble, hooks, hosts, interrupt, journal, output, playbook, prove, quorum, rolling, runs
 from dsdeploy import plan as planning
+from dsdeploy.backup import play as backups
 from dsdeploy.errors import DsdeployError, Fenced, GateError, HostUnreachable, Interrupted, LockHeld, Problem
 from dsdeploy.facts import Epoch, Releases, Runs
 from dsdeploy.hosts import Reading
@@ -160,6 +161,7 @@ def move(job: Job, target: Target, old: str, asked: Asked) -> Roll:
     if chosen.problems:
         raise GateError(chosen.problems)
     output.note(f"strategy {chosen.name}: {chosen.why}")
+    backups.before_upgrade(job)
     roll_ = Roll(job, target, old, chosen, lambda: from_hosts(site, hosts.read(site, *READ), old))
     loop.forward(roll_)
     with output.step("observe: engines, routers, ensemble"):

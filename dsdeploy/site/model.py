@@ -13,6 +13,7 @@ from pydantic import Field, PrivateAttr
 
 from dsdeploy.site.fabric import Fabric
 from dsdeploy.site.health import Health
+from dsdeploy.site.keeping import Backup, Logs
 from dsdeploy.site.packages import Packages
 from dsdeploy.site.section import Section as _Section
 from dsdeploy.site.serving import Engine
@@ -174,6 +175,8 @@ class Site(_Section):
     rollout: Rollout = Field(Rollout(), description="How a new release replaces the one that serves.")
     fabric: Fabric | None = Field(None, description="RDMA between the engine hosts; default: none is looked at.")
     health: Health | None = Field(None, description="The timer that looks at engines and GPUs; without it, none.")
+    backup: Backup | None = Field(None, description="What hosts keep of themselves; without it, nothing.")
+    logs: Logs | None = Field(None, description="How much logs may take; without it, the system's own rules.")
 
     _file: Path = PrivateAttr(default=Path("site.yml"))
 

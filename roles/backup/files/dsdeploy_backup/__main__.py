@@ -13,6 +13,7 @@ from . import config as configuration
 from . import look
 from .config import Config
 from .errors import DONE, FAILED, Trouble
+from .nightly import nightly
 from .restore import restore
 from .run import run
 
@@ -27,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("list", help="snapshots, and whether they are good")
     verbs.add_parser("verify", help="restore and compare every snapshot, read every pack")
     verbs.add_parser("rehearse", help="restore the newest from offsite into a scratch folder, and replay ZooKeeper")
+    verbs.add_parser("nightly", help="read a seventh of the weights and builds again")
     back = verbs.add_parser("restore", help="bring files back, in place or into a folder")
     back.add_argument("snapshot", nargs="?", default="", help="its number or id; else the newest good one")
     back.add_argument("--to", default="", help="a folder that is not there yet")
@@ -45,6 +47,8 @@ def _verb(options: argparse.Namespace, config: Config, say: Callable[[str], None
     if options.verb == "restore":
         return restore(config, say, options.snapshot, options.what, options.to, options.source, options.replace,
                        not options.no_start)  # fmt: skip
+    if options.verb == "nightly":
+        return nightly(config, say)
     return look.verify(config, say) if options.verb == "verify" else look.rehearse(config, say)
 
 

@@ -79,22 +79,22 @@ def amend(path: Path, config: Config, ledger: Ledger) -> None:
     fresh = values(config, ledger, 0, {})
     ours = {name: fresh[name] for name in HELP if "rehearsal" in name and name in fresh}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        kept = [line + "\n" for line in path.read_text(encoding="utf-8").splitlines() if "rehearsal" not in line]
     except OSError:
-        lines = []
-    kept = [line for line in lines if "rehearsal" not in line]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        put(path, "\n".join(kept + [""] * bool(kept)) + text(ours), 0o644)
-    except OSError:
-        return
+        kept = []
+    put_text(path, "".join(kept) + text(ours))
 
 
 def write(path: Path, found: Mapping[str, List[Tuple[str, float]]]) -> str:
+    """The file of a run; "" or why it could not be."""
+    return put_text(path, text(found))
+
+
+def put_text(path: Path, content: str) -> str:
     """Put the file in place. "" or why it could not be: a full disk must not make a good backup a failure."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        put(path, text(found), 0o644)
+        put(path, content, 0o644)
     except OSError as error:
         return f"the metrics could not be written: {error.strerror} ({path})"
     return ""

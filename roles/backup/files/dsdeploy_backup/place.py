@@ -30,12 +30,15 @@ def in_place(scratch: Path, document: Dict[str, Any], names: List[str], services
               start: bool) -> List[str]:  # fmt: skip
     suffix = f".before-{identity[:8]}"
     pairs: List[Tuple[Path, Path]] = []
+    kept: List[str] = []
     for name in names:
         part, place = document["sets"][name], scratch / SETS / name
         member = part.get("zookeeper", {})
         roots = [str(member[key]) for key in ("data", "log")] if member.get("data") else []
         for root in roots or sorted(part["files"]):
-            if os.path.lexists(str(place / root.lstrip("/"))):
+            if root in part.get("higher", []) and _number(place / root.lstrip("/")) < _number(Path(root)):
+                kept.append(f"{root} stays: it says a higher number than the snapshot")
+            elif os.path.lexists(str(place / root.lstrip("/"))):
                 pairs.append((_beside(place / root.lstrip("/"), Path(root)), Path(root)))
     for unit in services:
         if _systemctl("stop", unit) != 0:
@@ -45,7 +48,15 @@ def in_place(scratch: Path, document: Dict[str, Any], names: List[str], services
         done.append(
             f"{unit} started" if _systemctl("start", unit) == 0 else f"{unit} does not start: journalctl -u {unit}"
         )
-    return [line for line in done if line]
+    return kept + [line for line in done if line]
+
+
+def _number(path: Path) -> int:
+    """The number a file begins with; -1 where there is none."""
+    try:
+        return int(path.read_text(encoding="ascii", errors="replace").split()[0])
+    except (OSError, ValueError, IndexError):
+        return -1
 
 
 def _beside(found: Path, live: Path) -> Path:

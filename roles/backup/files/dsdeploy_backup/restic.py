@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from .errors import Trouble
 
 PROGRAM = "restic"
-TAIL = 6
+TAIL = 2
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,9 @@ class Repository:
 
     def trouble(self, words: Sequence[str], code: int, said: str, wrong: str) -> Trouble:
         """restic's last words as ours, with a hint for the common ones."""
-        text = "\n".join((wrong or said).strip().splitlines()[-TAIL:])[-1500:]
+        lines = (wrong or said).strip().splitlines()
+        telling = [line for line in lines if line.startswith(("Fatal", "ignoring error", "error", "Save(", "Load("))]
+        text = "\n".join((telling or lines)[:TAIL])[:600]
         low = text.lower()
         hint = "see what is named above; restic's own words are in the journal of dsdeploy-backup.service"
         if "wrong password" in low or "no key found" in low:

@@ -59,6 +59,7 @@ class Backup:
             repair.repair(repository, self.config.state / "damaged-packs", self.tell)
             self.judge(repository)
             self.entry = self.attempt(repository, self.book.sequence + 1, "full")
+            self.forget_bad(repository)
 
     def opened(self) -> Repository:
         """The local repository, made on the first run. Raises Trouble when one that was there is gone."""
@@ -121,6 +122,18 @@ class Backup:
                 self.note("good", snapshot=entry.snapshot)
         return wrong
 
+    def forget_bad(self, repository: Repository) -> None:
+        """What cannot be restored here any more, once a newer full is good: it would make every check fail. A copy
+        offsite stays, and stays in the ledger."""
+        book = self.book
+        there = {str(one["id"]) for one in repository.snapshots()}
+        gone = [one for one in decide.forget(book.ordered(), 10**6, 10**6, False) if not one.good]
+        if here := [one.snapshot for one in gone if one.snapshot in there]:
+            repository.run("forget", *here)
+        for one in gone:
+            if not one.offsite:
+                self.note("forgotten", snapshot=one.snapshot)
+
     def read_slice(self) -> None:
         """After a full: its turn of all packs is read back, so that old ones are seen too."""
         if self.entry is None or self.entry.kind != "full":
@@ -133,6 +146,9 @@ class Backup:
             self.tell(f"part {turn} of the repository is damaged: {(wrong or said).strip().splitlines()[-1]}")
             repair.repair(repository, self.config.state / "damaged-packs", self.tell)
             self.judge(repository)
+            if not self.book.entries[self.entry.snapshot].good:
+                self.entry = self.attempt(repository, self.book.sequence + 1, "full")
+            self.forget_bad(repository)
 
     def copy_offsite(self) -> None:
         """Every good snapshot that is not there yet; what fails is told, and what is here stays."""
@@ -162,7 +178,9 @@ class Backup:
         book = self.book
         try:
             here = where.local(config, self.hold)
-            gone = decide.forget(book.ordered(), config.keep, config.keep_full, bool(config.offsite))
+            self.forget_bad(here)
+            wanted = decide.forget(book.ordered(), config.keep, config.keep_full, bool(config.offsite))
+            gone = [entry for entry in wanted if entry.good]
             ours, _ = decide.strangers(here.snapshots(), set(book.entries), book.begun)
             if gone or ours:
                 here.run("forget", *[entry.snapshot for entry in gone], *ours)

@@ -52,7 +52,7 @@ def stage(config: Config, sequence: int, kind: str) -> Dict[str, Any]:
     for one in sets(config.sets):
         place = root / SETS / one["name"]
         place.mkdir(parents=True)
-        about: Dict[str, Any] = {"services": one.get("services", []), "roots": one.get("roots", [])}
+        about: Dict[str, Any] = {"services": one.get("services", []), "higher": one.get("higher", [])}
         if "zookeeper" in one:
             where = {name: Path(one["zookeeper"][name]) for name in ("data", "log")}
             if where["data"].is_dir():

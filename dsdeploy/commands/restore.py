@@ -1,0 +1,99 @@
+"""`dsdeploy restore`: bring files of a host back from its snapshots, and ZooKeeper members without losing quorum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dsdeploy import output
+from dsdeploy.errors import GateError
+from dsdeploy.site import Site, load
+
+REFUSED = 1
+MEMBER = "zookeeper"  # the set that holds a member's data
+
+
+def restore(
+    path: Path, snapshot: str, host: str, what: Sequence[str], to: str, source: str, replace: bool, yes: bool
+) -> int:
+    """Restore on one host, or on all. Raises GateError (5) when the ensemble would lose its quorum, and
+    PlaybookFailed with each host's reason; what is live is not touched before all of a snapshot was compared."""
+    site = load(path)
+    from dsdeploy import ensemble, hosts, rolling, runs
+    from dsdeploy.backup import play
+    from dsdeploy.facts import Epoch, Srvr
+    from dsdeploy.releases import recover
+
+    play.wanted(site)
+    names = hosts.chosen(site, [host] if host else None)
+    words = _words(snapshot, what, to, source, replace)
+    question = f"Restore {', '.join(what) or 'everything'} on {', '.join(names)}" + (
+        f" into {to}?" if to else ", in place?"
+    )
+    if not (yes or output.confirm(question)):
+        output.note("nothing was changed; --yes goes on without asking")
+        return REFUSED
+    if to:
+        play.program(site, words, names, "restore")
+        return 0
+    readings = hosts.read(site, Srvr, Epoch)
+    now = rolling.verdict(site, readings)
+    record = runs.new(site, "restore")
+    serving = now.serving if now.ok else ()
+    with ensemble.lock(site, "restore", record.id, serving, recover.epoch(readings)):
+        members = [name for name in names if name in site.with_role("zookeeper")] if not what or MEMBER in what else []
+        _all(site, words, names, members, bool(host))
+    return 0
+
+
+def _all(site: Site, words: list[str], names: Sequence[str], members: Sequence[str], limited: bool) -> None:
+    """Hosts without a member at once; members one after the other, or together where none serves."""
+    from dsdeploy import quorum, rolling
+    from dsdeploy.backup import members as ways
+    from dsdeploy.backup import play
+
+    way = ways.way(rolling.now(site), members, limited)
+    if way.name == "no":
+        raise GateError(f"no member may be restored: {way.why}", f"ensemble of {site.site}", quorum.MEND)
+    if others := [name for name in names if name not in members]:
+        play.program(site, words, others, "restore")
+    if members:
+        output.note(way.why)
+    if way.name == "all":
+        play.program(site, [*words, "--no-start"], members, "restore")
+        play.program(site, ("start", "zookeeper.service"), members, "restore")
+        _settled(site)
+        return
+    for name in members:
+        allowed, why = quorum.may_take_down(rolling.patient(site), [name])
+        if not allowed and name in rolling.now(site).serving:
+            raise GateError(f"{name} was not touched: {why}", f"ensemble of {site.site}", quorum.MEND)
+        play.program(site, [*words, "--start"], [name], "restore")
+        _settled(site)
+
+
+def _settled(site: Site) -> None:
+    """Wait for the ensemble. Raises GateError when it does not come."""
+    from time import monotonic
+
+    from dsdeploy import quorum, rolling
+
+    deadline = monotonic() + rolling.SETTLE_SECONDS
+    with output.step("wait for the ensemble"):
+        now = rolling.patient(site)
+        while not (now.ok and len(now.serving) == len(now.voters)) and monotonic() < deadline:
+            now = rolling.patient(site)
+    if not now.ok:
+        raise GateError(f"the ensemble does not serve: {now.why}", f"ensemble of {site.site}", quorum.MEND)
+    output.say(f"{site.site}: {now.why}")
+
+
+def _words(snapshot: str, what: Sequence[str], to: str, source: str, replace: bool) -> list[str]:
+    """What the program on the host is asked; each value is one word."""
+    words = ["restore"]
+    for name in what:
+        words += ["--what", name]
+    words += ["--to", to] if to else []
+    words += ["--from", source]
+    words += ["--replace"] if replace else []
+    return [*words, "--", snapshot] if snapshot else words

@@ -1,0 +1,99 @@
+"""A seventh of the weights and builds each night, read and compared with the digests of their arrival.
+
+By number and not by date: each night the next slice, so that all is read in seven nights, whatever the clock says.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+
+from . import ledger, metrics
+from .config import Config
+from .errors import DONE, FAILED
+from .files import digest, put
+from .run import Say
+
+SLICES = 7
+PREFIX = "dsdeploy_verify"
+PLACES = {
+    "weights": "/srv/dsdeploy/weights",
+    "stamps": "/var/lib/dsdeploy/weights",
+    "builds": "/srv/dsdeploy/builds",
+}
+
+
+class Expected(NamedTuple):
+    """One file as it was when it came."""
+
+    path: Path
+    size: int
+    sha256: str
+
+
+def expected(weights: Path, stamps: Path, builds: Path) -> Iterator[Expected]:
+    """Files of all weights that were verified here, and of all builds."""
+    for stamp in sorted(stamps.glob("*/*.json")):
+        yield from _files(stamp, weights / stamp.parent.name / stamp.stem)
+    for build in sorted(builds.glob("*/build.json")):
+        yield from _files(build, build.parent)
+
+
+def _files(listing: Path, root: Path) -> Iterator[Expected]:
+    try:
+        found = json.loads(listing.read_text(encoding="utf-8")).get("files", [])
+        for one in found:
+            yield Expected(root / one["path"], int(one["size"]), str(one["sha256"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        yield Expected(listing, -1, "")  # it says nothing that could be compared: that is a finding
+
+
+def shared(files: List[Expected], number: int) -> List[Expected]:
+    """This night's: the largest go to different nights, so that each has about as much to read."""
+    ordered = sorted(files, key=lambda one: (-one.size, str(one.path)))
+    return [one for place, one in enumerate(ordered) if place % SLICES == number % SLICES]
+
+
+def wrong(one: Expected) -> str:
+    """What is wrong with a file; "" when it is as it came."""
+    try:
+        if one.size < 0:
+            return "its list cannot be read"
+        if one.path.stat().st_size != one.size:
+            return f"{one.path.stat().st_size} bytes instead of {one.size}"
+        return "" if digest(one.path) == one.sha256 else "other content"
+    except OSError as error:
+        return str(error.strerror)
+
+
+def nightly(config: Config, say: Say) -> Dict[str, Any]:
+    """Read this night's slice; findings as metrics and in the journal. Never changes a file of the model's."""
+    places = [Path(config.extra.get(name, default)) for name, default in PLACES.items()]
+    config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    counter = config.state / "nightly"
+    number = int(counter.read_text() or 0) if counter.exists() else 0
+    files = list(expected(*places))
+    mine = shared(files, number)
+    started, findings = time.monotonic(), []
+    for one in mine:
+        why = wrong(one)
+        if why:
+            findings.append(f"{one.path}: {why}")
+            say(findings[-1])
+    put(counter, str(number + 1))
+    rows: List[Tuple[str, str, float]] = [
+        ("last_run_timestamp_seconds", "When a slice was last read.", round(time.time())),
+        ("last_run_success", "1 when all of it was as it came.", float(not findings)),
+        ("bad_files", "Files of it that are not.", len(findings)),
+        ("read_bytes", "Bytes of it.", sum(one.size for one in mine if one.size > 0)),
+        ("duration_seconds", "How long it took.", time.monotonic() - started),
+        ("slice", "Which of seven it was.", number % SLICES),
+    ]
+    text = "".join(f"# HELP {PREFIX}_{n} {h}\n# TYPE {PREFIX}_{n} gauge\n{PREFIX}_{n} {v:.15g}\n" for n, h, v in rows)
+    problem = metrics.put_text(config.metrics.with_name("dsdeploy_verify.prom"), text)
+    messages = [f"slice {number % SLICES + 1} of {SLICES}: {len(mine)} of {len(files)} files read, {len(findings)} bad"]
+    ledger.append(config.ledger, "nightly", slice=number % SLICES, ok=not findings)
+    return {"ok": not findings, "code": FAILED if findings else DONE, "host": config.host,
+            "messages": [*messages, *findings, *([problem] if problem else [])]}  # fmt: skip
