@@ -61,7 +61,7 @@ def _all(site: Site, words: list[str], names: Sequence[str], members: Sequence[s
         output.note(way.why)
     if way.name == "all":
         play.program(site, [*words, "--no-start"], members, "restore")
-        play.program(site, ("start", "zookeeper.service"), members, "restore")
+        play.program(site, ("start", MEMBER), members, "restore")
         _settled(site)
         return
     for name in members:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from backup_machine import PASSWORD, Machine
 
+pytestmark = pytest.mark.slow
+
 
 def newest(machine: Machine) -> int:
     found = machine.good("list")

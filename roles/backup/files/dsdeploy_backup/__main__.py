@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 from . import config as configuration
-from . import look
+from . import look, place
 from .config import Config
 from .errors import DONE, FAILED, Trouble
 from .nightly import nightly
@@ -36,6 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     back.add_argument("--from", dest="source", choices=("auto", "local", "offsite"), default="auto")
     back.add_argument("--replace", action="store_true", help="stop what runs on these files, and start it again")
     back.add_argument("--no-start", action="store_true", help="leave what was stopped stopped")
+    back.add_argument("--start", action="store_true", help="start it even where it did not run")
+    verbs.add_parser("start", help="start what runs on a set's files").add_argument("name")
     return parser
 
 
@@ -46,7 +48,9 @@ def _verb(options: argparse.Namespace, config: Config, say: Callable[[str], None
         return look.listing(config)
     if options.verb == "restore":
         return restore(config, say, options.snapshot, options.what, options.to, options.source, options.replace,
-                       not options.no_start)  # fmt: skip
+                       not options.no_start, options.start)  # fmt: skip
+    if options.verb == "start":
+        return place.start(config, options.name)
     if options.verb == "nightly":
         return nightly(config, say)
     return look.verify(config, say) if options.verb == "verify" else look.rehearse(config, say)

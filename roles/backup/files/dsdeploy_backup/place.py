@@ -8,14 +8,36 @@ import subprocess
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
+from .config import Config
 from .errors import Trouble
 from .files import digest, remove, sync
-from .stage import SETS
+from .stage import SETS, sets
+
+
+def units(document: Dict[str, Any], names: List[str]) -> List[str]:
+    """What runs on the files of these sets, where it runs."""
+    return list(dict.fromkeys(unit for name in names for unit in document["sets"][name].get("services", [])))
 
 
 def running(document: Dict[str, Any], names: List[str]) -> List[str]:
-    units = [unit for name in names for unit in document["sets"][name].get("services", [])]
-    return [unit for unit in dict.fromkeys(units) if _systemctl("is-active", "--quiet", unit) == 0]
+    """Those of them that run now."""
+    return [unit for unit in units(document, names) if _systemctl("is-active", "--quiet", unit) == 0]
+
+
+def start(config: Config, name: str) -> Dict[str, Any]:
+    """Start what runs on a set's files. Raises Trouble."""
+    found = next((one for one in sets(config.sets) if one["name"] == name), None)
+    if found is None:
+        raise Trouble(f"no set {name} on this host", str(config.sets))
+    return {"ok": True, "host": config.host, "messages": _started(found.get("services", []))}
+
+
+def _started(names: List[str]) -> List[str]:
+    for unit in names:
+        _systemctl("reset-failed", unit)
+        if _systemctl("start", unit) != 0:
+            raise Trouble(f"{unit} does not start", unit, f"journalctl -u {unit}; what was there is kept beside")
+    return [f"{unit} started" for unit in names]
 
 
 def _systemctl(*words: str) -> int:
@@ -26,8 +48,9 @@ def _systemctl(*words: str) -> int:
         return 255
 
 
-def in_place(scratch: Path, document: Dict[str, Any], names: List[str], services: List[str], identity: str,
-              start: bool) -> List[str]:  # fmt: skip
+def in_place(scratch: Path, document: Dict[str, Any], names: List[str], services: List[str], after: List[str],
+             identity: str) -> List[str]:  # fmt: skip
+    """Stop `services`, exchange the files, start `after`. What was done, a line each. Raises Trouble and OSError."""
     suffix = f".before-{identity[:8]}"
     pairs: List[Tuple[Path, Path]] = []
     kept: List[str] = []
@@ -44,11 +67,7 @@ def in_place(scratch: Path, document: Dict[str, Any], names: List[str], services
         if _systemctl("stop", unit) != 0:
             raise Trouble(f"{unit} cannot be stopped; nothing was changed", unit, f"systemctl status {unit}")
     done = [_swap(new, live, suffix) for new, live in pairs]
-    for unit in services if start else []:
-        done.append(
-            f"{unit} started" if _systemctl("start", unit) == 0 else f"{unit} does not start: journalctl -u {unit}"
-        )
-    return kept + [line for line in done if line]
+    return kept + [line for line in done if line] + _started(after)
 
 
 def _number(path: Path) -> int:
@@ -64,19 +83,28 @@ def _beside(found: Path, live: Path) -> Path:
     live.parent.mkdir(parents=True, exist_ok=True)
     new = live.with_name(f".{live.name}.restored")
     remove(new)
+    try:
+        _copy(found, new, live)
+        os.sync()
+    except OSError:
+        remove(new)
+        raise
+    return new
+
+
+def _copy(found: Path, new: Path, live: Path) -> None:
+    """A folder gets the owner that the live one has: on another machine a user may have another number."""
     if found.is_dir() and not found.is_symlink():
         shutil.copytree(str(found), str(new), symlinks=True)
         for folder, _, files in os.walk(str(found)):
             at = new / os.path.relpath(folder, str(found))
             for source, target in [(Path(folder), at), *((Path(folder) / name, at / name) for name in files)]:
-                owner = source.lstat()
+                owner = live.lstat() if live.is_dir() else source.lstat()
                 os.chown(str(target), owner.st_uid, owner.st_gid, follow_symlinks=False)
     else:
         shutil.copy2(str(found), str(new), follow_symlinks=False)
         owner = found.lstat()
         os.chown(str(new), owner.st_uid, owner.st_gid, follow_symlinks=False)
-    os.sync()
-    return new
 
 
 def _swap(new: Path, live: Path, suffix: str) -> str:

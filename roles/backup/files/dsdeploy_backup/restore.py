@@ -24,7 +24,8 @@ ROOM = 64 << 20  # bytes to leave free
 
 
 def restore(config: Config, say: Say, snapshot: str = "", what: Sequence[str] = (), to: str = "",
-            source: str = "auto", replace: bool = False, start: bool = True) -> Dict[str, Any]:  # fmt: skip
+            source: str = "auto", replace: bool = False, start: bool = True,
+            always: bool = False) -> Dict[str, Any]:  # fmt: skip
     """Into the folder `to`, or in place. Raises Trouble; the words say whether anything was changed."""
     config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with alone(config.state / "lock", config.wait) as hold:
@@ -45,7 +46,8 @@ def restore(config: Config, say: Say, snapshot: str = "", what: Sequence[str] = 
                 if services and not replace:
                     raise Trouble(f"{', '.join(services)} runs here; nothing was changed", config.host,
                                   "add --replace: it is stopped, its data exchanged, then started")  # fmt: skip
-                done = place.in_place(scratch, document, names, services, identity, start)
+                after = place.units(document, names) if always else services if start else []
+                done = place.in_place(scratch, document, names, services, after, identity)
         except OSError as error:
             raise Trouble(f"{error.strerror}: {error.filename}; what is live was not touched unless named above",
                           str(scratch), "df -h; then run the same command again") from error  # fmt: skip
