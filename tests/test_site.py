@@ -202,7 +202,7 @@ def test_the_schema_is_what_the_models_accept() -> None:
 
 def keys_shown(text: str) -> set[str]:
     """Keys written in a site file, commented-out ones included."""
-    return set(re.findall(r"(?m)(?:^|[{,]) *(?:# )?([a-z][a-z0-9_]*): ?", text))
+    return set(re.findall(r"(?m)(?:^|[{,]) *(?:# *)?([a-z][a-z0-9_]*): ?", text))
 
 
 def test_init_writes_a_site_that_loads_and_shows_every_field(tmp_path: Path) -> None:

@@ -67,6 +67,17 @@ FULL: dict[str, Any] = {
         "when": "daily", "jitter": "1m", "rehearse": "monthly", "verify": "daily",
     },
     "logs": {"when": "hourly", "file_size": "1MiB", "keep": 3, "total": "9MiB", "journal": "64MiB"},
+    "monitor": {
+        "scrape_interval": "5s", "retention_days": 3, "listen": True, "prometheus_port": 9091,
+        "alertmanager_port": 9094, "exporter_port": 9101, "router_port": 8406, "dcgm_port": 9401,
+        "password_file": "password", "webhook": "http://10.0.0.3/alerts", "grafana": True, "backups": True,
+        "thresholds": {
+            "down": "1s", "hung": "1s", "latency": "1s", "latency_for": "1s", "queue": 1, "cache": 0.5,
+            "gpu_idle": 0.5, "gpu_idle_for": "1s", "engines_floor": 1, "availability": 0.9, "burn_fast": "1s",
+            "burn_slow": "2s", "recent": "1s", "disk": 0.5, "disk_critical": 0.1, "certificate": "1d",
+            "backup": "1d", "verified": "1d", "stuck": "1d",
+        },
+    },
 }  # fmt: skip
 
 HOSTILE = (

@@ -30,7 +30,7 @@ _CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (machines.roles, ("hosts",)),
     (machines.members, ("hosts",)),
     (machines.member_ids, ()),
-    (settings.ports, ("ssh", "engine", "zookeeper", "router")),
+    (settings.ports, ("ssh", "engine", "zookeeper", "router", "monitor")),
     (settings.devices, ("engine", "stack")),
     (engines.precision, ("engine",)),
     (engines.place, ("engine", "stack")),
@@ -39,6 +39,7 @@ _CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (settings.vip, ("router",)),
     (settings.tarball, ("zookeeper",)),
     (settings.canary, ("hosts", "rollout")),
+    (settings.monitor, ("hosts", "monitor")),
 )
 
 

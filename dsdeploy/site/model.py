@@ -35,6 +35,7 @@ from dsdeploy.site.values import (
     UserName,
     Whole,
 )  # fmt: skip
+from dsdeploy.site.watching import Monitor
 
 Role = Literal["engine", "router", "zookeeper", "monitor"]
 Stack = Literal["cpu", "legacy-cuda11.6", "cuda12.2", "cuda12.8", "cuda13"]
@@ -177,6 +178,7 @@ class Site(_Section):
     health: Health | None = Field(None, description="The timer that looks at engines and GPUs; without it, none.")
     backup: Backup | None = Field(None, description="What hosts keep of themselves; without it, nothing.")
     logs: Logs | None = Field(None, description="How much logs may take; without it, the system's own rules.")
+    monitor: Monitor | None = Field(None, description="What is measured and who is told; without it nothing is.")
 
     _file: Path = PrivateAttr(default=Path("site.yml"))
 

@@ -16,6 +16,7 @@ from dsdeploy.text import shown
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_AGE = re.compile(r"([0-9]{1,6})d")
 _SIZE = re.compile(r"([0-9]{1,12})(B|KiB|MiB|GiB|TiB)?")
 _BYTES = {None: 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
@@ -121,6 +122,16 @@ def duration(value: Any) -> float:
     if seconds > 86400:
         wrong(f"{shown(text)} is longer than a day", "the most allowed is 24h")
     return seconds
+
+
+def age(value: Any) -> float:
+    """A duration, which may also be days."""
+    if isinstance(value, str) and (found := _AGE.fullmatch(value)):
+        days = int(found[1])
+        if days > 3650:
+            wrong(f"{shown(value)} is longer than ten years", "the most allowed is 3650d")
+        return days * 86400.0
+    return duration(value)
 
 
 def size(value: Any) -> int:

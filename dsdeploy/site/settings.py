@@ -45,6 +45,32 @@ def _listeners(site: Site, roles: tuple[str, ...]) -> Iterator[tuple[Address, in
         yield ("zookeeper", "election_port"), site.zookeeper.election_port
     if "router" in roles:
         yield ("router", "port"), site.router.port
+    if site.monitor:
+        yield ("monitor", "exporter_port"), site.monitor.exporter_port
+        if "router" in roles:
+            yield ("monitor", "router_port"), site.monitor.router_port
+        if "engine" in roles and site.monitor.dcgm_port:
+            yield ("monitor", "dcgm_port"), site.monitor.dcgm_port
+        if "monitor" in roles:
+            yield ("monitor", "prometheus_port"), site.monitor.prometheus_port
+            yield ("monitor", "alertmanager_port"), site.monitor.alertmanager_port
+
+
+def monitor(site: Site) -> Iterator[Finding]:
+    """Measurements nobody collects; thresholds that contradict each other."""
+    if site.monitor is None:
+        return
+    if not site.with_role("monitor"):
+        what = f"0 of {len(site.hosts)} hosts have the role monitor: nothing would be collected"
+        yield ("monitor",), what, "add monitor to a host's roles, or remove the section"
+    limits = site.monitor.thresholds
+    at = ("monitor", "thresholds")
+    if limits.disk_critical >= limits.disk:
+        what = f"{limits.disk_critical:g} is told before disk {limits.disk:g}"
+        yield (*at, "disk_critical"), what, "write less than disk"
+    if limits.burn_fast >= limits.burn_slow:
+        what = f"{limits.burn_fast:g} s is not shorter than burn_slow {limits.burn_slow:g} s"
+        yield (*at, "burn_fast"), what, "write less than burn_slow"
 
 
 def devices(site: Site) -> Iterator[Finding]:

@@ -62,6 +62,11 @@ Duration = Annotated[
     BeforeValidator(scalars.duration),
     _schema("string", r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h)$", "500ms", "10s", "5m", "1h"),
 ]
+Age = Annotated[
+    float,
+    BeforeValidator(scalars.age),
+    _schema("string", r"^([0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h)|[0-9]{1,6}d)$", "10m", "26h", "8d"),
+]
 Size = Annotated[
     int,
     BeforeValidator(scalars.size),

@@ -1,0 +1,53 @@
+"""The role's templates, rendered without Ansible from a site file, as the inventory would hand its values down."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from dsdeploy import monitoring
+from dsdeploy.site import Site
+
+ROOT = Path(__file__).resolve().parents[3]
+ROLE = ROOT / "roles" / "monitor"
+
+
+def site(**changes: Any) -> Site:
+    """The lab's site with a section `monitor`; `changes` are fields of that section, or `site` of the site."""
+    data = yaml.safe_load((ROOT / "inventory" / "lab" / "site.yml").read_text())
+    return Site.model_validate({**data, **changes.pop("site", {}), "monitor": changes})
+
+
+def variables(given: Site, name: str = "gw1", **more: Any) -> dict[str, Any]:
+    """Defaults and constants of the role, and what the inventory gives host `name`."""
+    parts = [yaml.safe_load((ROLE / part / "main.yml").read_text()) for part in ("defaults", "vars")]
+    emitted = monitoring.every(given) | monitoring.of_host(given, name) | monitoring.server(given)
+    return {"ansible_managed": "Ansible managed", **parts[0], **parts[1], **emitted, **more}
+
+
+def environment(marks: tuple[str, str] = ("{{", "}}")) -> jinja2.Environment:
+    """Jinja as Ansible sets it up, with those of its filters that the role uses."""
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ROLE / "templates"), undefined=jinja2.StrictUndefined, trim_blocks=True,
+        keep_trailing_newline=True, variable_start_string=marks[0], variable_end_string=marks[1],
+    )  # fmt: skip
+    env.filters |= {
+        "to_json": json.dumps,
+        "combine": lambda first, second: {**first, **second},
+        "comment": lambda text: f"#\n# {text}\n#",
+    }
+    return env
+
+
+def rules(given: Site | None = None) -> str:
+    """rules.yml: << >> around our values, because {{ }} is Prometheus' own."""
+    given = given or site()
+    return environment(("<<", ">>")).get_template("rules.yml.j2").render(variables(given))
+
+
+def render(template: str, given: Site | None = None, **more: Any) -> str:
+    return environment().get_template(template).render(variables(given or site(), **more))
