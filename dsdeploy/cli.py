@@ -13,7 +13,9 @@ from dsdeploy.cli_lab import lab
 from dsdeploy.cli_options import DOWNTIME, JSON, LIMIT, SITE, VERBOSE, YES, asked, names
 from dsdeploy.cli_rollout import abort, history, lock, resume, rollback, upgrade
 
-STAGES = ("prep", "stack", "fabric", "weights", "build", "ensemble", "engine", "router", "health", "backup")
+STAGES = (
+    "prep", "stack", "fabric", "weights", "build", "ensemble", "engine", "router", "health", "backup", "monitor",
+)  # fmt: skip
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from dsdeploy import decide, hosts, playbook, progress, rolling
+from dsdeploy import decide, hosts, playbook, progress, rolling, watch
 from dsdeploy.backup import play
 from dsdeploy.fabric import judge as fabric
 from dsdeploy.facts import Engines, Os, Weights
@@ -147,10 +147,10 @@ def _decide_if_skipped(job: Job) -> None:
 
 
 Stage = Callable[[Job, Asked], None]
-ALL: tuple[Stage, ...] = (prepare, stack, rdma, build, ensemble, serve, router, health, backup)
+ALL: tuple[Stage, ...] = (prepare, stack, rdma, build, ensemble, serve, router, health, backup, watch.monitor)
 ONE: Mapping[str, Stage] = {
     "prep": prep, "stack": stack, "fabric": rdma, "weights": weights, "build": build, "ensemble": ensemble,
-    "engine": start, "router": router, "health": health, "backup": backup,
+    "engine": start, "router": router, "health": health, "backup": backup, "monitor": watch.monitor,
 }  # fmt: skip
 
 

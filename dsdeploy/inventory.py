@@ -17,7 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from dsdeploy import failover, paths
+from dsdeploy import failover, monitoring, paths
 from dsdeploy.backup import variables as keeping
 from dsdeploy.decisions import Decisions, Order
 from dsdeploy.fabric import settings as fabric
@@ -57,7 +57,7 @@ def render(site: Site, decisions: Decisions | None = None, order: Order | None =
         for role in GROUPS
     }
     hosts = {name: host_vars(site, name, decided) | _interpreter(given, name) for name in site.hosts}
-    every = connection(site) | host_settings(site) | _fence(given) | keeping.every(site)
+    every = connection(site) | host_settings(site) | monitoring.every(site) | _fence(given) | keeping.every(site)
     if given.words:
         every["backup_words"] = list(given.words)
     return _template().render(all=every, hosts=hosts, groups=groups)
@@ -149,7 +149,7 @@ def host_vars(site: Site, name: str, decided: Decisions) -> Vars:
         variables["router_vip_priority"] = max(1, 200 - routers.index(name))
     if "zookeeper" in host.roles:
         variables["zookeeper_id"] = next(member.id for member in site.members if member.host == name)
-    return variables
+    return variables | monitoring.of_host(site, name)
 
 
 def _engine(site: Site, decided: Decisions) -> Vars:
@@ -193,7 +193,7 @@ def _router(site: Site, decided: Decisions) -> Vars:
         "router_vip": router.vip or "",
         **failover.times(router.failover),
         "router_engines": router_engines(site, decided),
-    }
+    } | monitoring.router(site)
 
 
 def router_engines(site: Site, decided: Decisions) -> list[Vars]:
@@ -235,7 +235,7 @@ def _zookeeper(site: Site, decided: Decisions) -> Vars:
 
 
 def _monitor(site: Site, decided: Decisions) -> Vars:
-    return {}
+    return monitoring.server(site)
 
 
 _GROUP_VARS = {

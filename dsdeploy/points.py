@@ -78,6 +78,14 @@ STEPS: tuple[Step, ...] = (
         upgrade=False,
         past=True,
     ),
+    Step(
+        "monitor",
+        "only where the site has the section `monitor`, at the end of `up`: exporters, rules and alerts",
+        _NEW,
+        up=False,
+        upgrade=False,
+        past=True,  # not what every `up` does, and so in no crash scene
+    ),
     Step("back", "on the way back: a router sends requests to the old release again", _MIXED),
     Step("clear", "on the way back: the release that was given up is stopped; its files stay"),
     Step("end", "the outcome is recorded on every host", _NEW, past=True),

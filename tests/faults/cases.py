@@ -50,6 +50,8 @@ UNREACHED = {  # (verb, step) -> why no case has it
     (UP, "restart"): "the lab has no GPUs: stack cpu has no such step",
     (UPGRADE, "stack"): "upgrade changes no drivers",
     (UPGRADE, "restart"): "upgrade changes no drivers",
+    (UP, "monitor"): "the lab's site has no section monitor",
+    (UPGRADE, "monitor"): "only up does it",
     (UPGRADE, "prepare"): "upgrade prepares no hosts; it refuses those that are not",
     (UPGRADE, "ensemble"): f"only as {MEMBERS}, where it is a case",
     (UPGRADE, "member"): f"only as {MEMBERS}, where it is a case",

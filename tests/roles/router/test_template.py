@@ -26,6 +26,7 @@ def accepted(haproxy: str, folder: Path, text: str, releases: str) -> subprocess
         {"router_address": "fd00::1", "router_models": ["a", "-b", "org/model:1"]},
         {"router_vip": "127.0.0.9", "router_access_log": True, "router_rate_limit": LIMITS},
         {"router_max_body_bytes": 16 * 1024 * 1024},
+        {"router_metrics_readers": ["127.0.0.1", "fd00::9"]},
     ],
 )
 def test_haproxy_accepts_it(haproxy: str, rendering: ModuleType, tmp_path: Path, changes: dict[str, Any]) -> None:
