@@ -251,3 +251,44 @@ def test_the_password_stays_hashed_until_it_changes(tmp_path: Path, monkeypatch:
     assert secret.kept(str(path), "dsdeploy", "another one entirely") is None
     assert secret.kept(str(tmp_path / "absent"), "dsdeploy", "x") is None
     assert checked("promtool", "check", "web-config", str(path)) == ""
+
+
+BOARDS = sorted((monitored.ROLE / "files" / "grafana").glob("*.json"))
+
+
+def queries(board: Path) -> list[str]:
+    """Every expression of a dashboard, with Grafana's variable as what "All" puts there."""
+    document = json.loads(board.read_text(encoding="utf-8"))
+    panels = [target["expr"] for panel in document["panels"] for target in panel["targets"]]
+    return [text.replace("$host", ".*") for text in panels]
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda path: path.stem)
+def test_a_dashboard_asks_what_exists_in_words_prometheus_reads(
+    board: Path, host: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    known = set(scraped(host, monkeypatch)) | {name for name, _ in expressions() if ":" in name} | {"ALERTS"}
+    asked = queries(board)
+    assert len(asked) >= 8
+    assert {name for text in asked for name in NAME.findall(text)} - known == set()
+    assert [text for text in asked if not NAME.findall(text) and "ALERTS" not in text] == []
+    rules = [{"record": f"panel:{number}", "expr": text} for number, text in enumerate(asked)]
+    path = tmp_path / "panels.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": board.stem, "rules": rules}]}))
+    assert checked("promtool", "check", "rules", str(path)) == ""
+
+
+def test_dashboards_keep_their_uids_and_use_our_data_source() -> None:
+    documents = [json.loads(board.read_text(encoding="utf-8")) for board in BOARDS]
+    assert {document["uid"] for document in documents} == {f"dsdeploy-{board.stem}" for board in BOARDS}
+    assert [board.stem for board in BOARDS] == ["engine", "fleet", "host", "upgrade"]
+    data_source = yaml.safe_load(
+        monitored.environment().get_template("grafana-dashboards.yml.j2").render(ansible_managed="x")
+    )
+    assert "foldersFromFilesStructure" not in data_source["providers"][0]["options"]
+    for document in documents:
+        assert document["id"] is None and "__inputs" not in document
+        assert {panel["datasource"]["uid"] for panel in document["panels"]} == {"dsdeploy-prometheus"}
+        assert len({panel["id"] for panel in document["panels"]}) == len(document["panels"])
+    template = (monitored.ROLE / "templates" / "grafana-datasource.yml.j2").read_text()
+    assert "uid: dsdeploy-prometheus" in template
