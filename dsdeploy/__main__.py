@@ -7,12 +7,13 @@ import re
 import shlex
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import click
 
 from dsdeploy import crash, output
 from dsdeploy.cli import cli
-from dsdeploy.errors import DsdeployError
+from dsdeploy.errors import DsdeployError, GateError, PlaybookFailed, PostconditionFailed
 
 INTERRUPTED = 130
 USAGE = 2
@@ -28,6 +29,7 @@ def run(argv: list[str]) -> int:
         return int(cli.main(argv, prog_name="dsdeploy", standalone_mode=False) or 0)
     except DsdeployError as error:
         report(error, argv)
+        support(error, argv)
         return error.exit_code
     except click.ClickException as error:
         error.show()
@@ -44,12 +46,23 @@ def run(argv: list[str]) -> int:
 
 def report(error: DsdeployError, argv: list[str]) -> None:
     """Print every problem; the commands it names get the site file of this call, so that they work as printed."""
-    given = [word for word in argv[1:] if word.endswith((".yml", ".yaml"))]
-    site = shlex.quote(given[0] if given else "site.yml")
+    site = shlex.quote(site_file(argv))
     problems = [replace(p, hint=re.sub(r"\bSITE\b", lambda _: site, p.hint)) for p in error.problems]
     output.errors(problems)
     if "--json" in argv:
         output.emit_json({"ok": False, "problems": [output.problem_dict(p) for p in problems]})
+
+
+def site_file(argv: list[str]) -> str:
+    return next((word for word in argv[1:] if word.endswith((".yml", ".yaml"))), "site.yml")
+
+
+def support(error: DsdeployError, argv: list[str]) -> None:
+    """A run that failed while it changed hosts leaves an archive of what they say now, for whoever helps."""
+    if argv[:1] in (["up"], ["upgrade"]) and isinstance(error, (GateError, PlaybookFailed, PostconditionFailed)):
+        from dsdeploy.commands.doctor import keep
+
+        keep(Path(site_file(argv)))
 
 
 if __name__ == "__main__":

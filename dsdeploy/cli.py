@@ -187,6 +187,26 @@ def verify(site: Path, as_json: bool, limit: str, deep: bool) -> int:
     return run(site, as_json=as_json, deep=deep, limit=names(limit))
 
 
+@cli.command()
+@SITE
+@JSON
+@click.option(
+    "--bundle", type=click.Path(path_type=Path), help="Also write what was seen to this archive, secrets removed."
+)
+@click.option("--from", "source", type=click.Path(path_type=Path), help="Look at such an archive instead of the hosts.")
+def doctor(site: Path, as_json: bool, bundle: Path | None, source: Path | None) -> int:
+    """What is wrong, why, and the next command. Exit 0 only if nothing known is wrong.
+
+    \b
+    Example:  dsdeploy doctor site.yml
+              dsdeploy doctor site.yml --bundle support.tar.gz
+              dsdeploy doctor --from support.tar.gz
+    """
+    from dsdeploy.commands.doctor import doctor as run
+
+    return run(site, as_json=as_json, bundle=bundle, source=source)
+
+
 cli.add_command(lab)
 cli.add_command(lock)
 for command in (upgrade, rollback, resume, abort, history, backup, restore):

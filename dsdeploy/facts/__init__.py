@@ -29,6 +29,7 @@ from dsdeploy.facts.footprint import Footprint
 from dsdeploy.facts.gpu_report import GpuProblem, GpuReport
 from dsdeploy.facts.gpus import Gpu, Gpus
 from dsdeploy.facts.health import HealthState
+from dsdeploy.facts.host_log import HostLog
 from dsdeploy.facts.hugepages import Hugepages
 from dsdeploy.facts.ib_counters import PortCounters
 from dsdeploy.facts.ib_devinfo import IbDevinfo
@@ -78,6 +79,7 @@ __all__ = [
     "GpuTopology",
     "Gpus",
     "HealthState",
+    "HostLog",
     "HostRun",
     "Hugepages",
     "IbDevinfo",

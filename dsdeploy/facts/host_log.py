@@ -1,0 +1,67 @@
+"""The last words of a host's services and of its kernel, for those who look for what went wrong."""
+
+from __future__ import annotations
+
+from dsdeploy.facts.fact import Fact
+from dsdeploy.facts.shell import sections
+
+_LINES = 60
+_WIDTH = 400
+SOURCES = (
+    "engine-blue",
+    "engine-green",
+    "zookeeper",
+    "haproxy",
+    "kernel",
+    "haproxy-check",
+    "nvidia-smi",
+    "certificates",
+)
+
+
+class HostLog(dict[str, tuple[str, ...]]):
+    """By source (SOURCES): its last lines; one that said nothing is left out.
+
+    `certificates` are `<unix time> <path>`.
+    """
+
+
+class HostLogFact(Fact[HostLog]):
+    value = HostLog
+
+    def command(self) -> str:
+        # each line is marked, so that none can look like ours; each part is bounded
+        mark = "head -c 32768 | sed 's/^/| /'"
+        units = "".join(
+            f"echo '== {source}'; journalctl -q -o cat --no-pager -n {_LINES} -u {unit} 2>/dev/null | {mark}\n"
+            for source, unit in (
+                ("engine-blue", "dsdeploy-engine@blue.service"),
+                ("engine-green", "dsdeploy-engine@green.service"),
+                ("zookeeper", "zookeeper.service"),
+                ("haproxy", "haproxy.service"),
+            )
+        )
+        kernel = f"grep -E 'Xid|NVRM|Out of memory: Killed|oom-kill' | tail -n {_LINES}"
+        check = "timeout 10 /usr/sbin/haproxy -c -f /etc/haproxy/haproxy.cfg"
+        return f"""{units}
+echo '== kernel'; timeout 5 journalctl -q -k -o cat --no-pager -n 2000 2>/dev/null | {kernel} | {mark}
+echo '== haproxy-check'
+[ -x /usr/sbin/haproxy ] && [ -r /etc/haproxy/haproxy.cfg ] && ! said=$({check} 2>&1) && printf '%s\\n' "$said" | {mark}
+echo '== nvidia-smi'
+command -v nvidia-smi >/dev/null && ! said=$(timeout 15 nvidia-smi -L 2>&1) && printf '%s\\n' "$said" | {mark}
+echo '== certificates'; for f in /etc/dsdeploy/tls/*.pem /etc/dsdeploy/tls/*.crt; do
+  [ -r "$f" ] && end=$(openssl x509 -noout -enddate -in "$f" 2>/dev/null) &&
+    echo "$(date -d "${{end#notAfter=}}" +%s) $f"
+done | {mark}
+exit 0
+"""
+
+    def process(self, output: list[str]) -> HostLog:
+        found = sections(output)
+        said = {source: _last(found.get(source, [])) for source in SOURCES}
+        return HostLog({source: lines for source, lines in said.items() if lines})
+
+
+def _last(lines: list[str]) -> tuple[str, ...]:
+    kept = [line[2:].rstrip()[:_WIDTH] for line in lines if line.startswith("| ")]
+    return tuple([line for line in kept if line][-_LINES:])
