@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from dsdeploy.site import scalars
+from dsdeploy.site.section import Section
 from dsdeploy.site.values import Flag, Url, Whole
 
 _DEVICE = r"[A-Za-z][A-Za-z0-9_]*"
@@ -28,20 +29,16 @@ Interface = Annotated[str, _interface[0], _interface[1]]
 Fingerprint = Annotated[str, _fingerprint[0], _fingerprint[1]]
 
 
-class Ofed(BaseModel):
+class Ofed(Section):
     """NVIDIA's drivers (DOCA-OFED) from a repository the site can reach, instead of the distribution's rdma-core."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     repository: Url = Field(description="Folder of the repository: apt's flat or rpm's, as doca-host lays it out.")
     key: Url = Field(description="Where the key lies that signs it.")
     fingerprint: Fingerprint = Field(description="Fingerprint of that key: 40 hex digits; another key is refused.")
 
 
-class Fabric(BaseModel):
+class Fabric(Section):
     """RDMA between the engine hosts: what must be there, and what may carry NCCL."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     link: Literal["auto", "infiniband", "roce"] = Field(
         "auto", description="What the ports must speak; auto takes what most of a host's fast ports speak."

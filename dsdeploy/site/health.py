@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from dsdeploy.site.section import Section
 from dsdeploy.site.values import Duration, Flag, Whole
 
 
-class Health(BaseModel):
+class Health(Section):
     """What looks at each engine host on a timer, and helps once. Without this section nothing does."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     enabled: Flag = Field(True, description="Whether the timer runs; false stops the one that was set up.")
     interval: Duration = Field(30.0, ge=5, le=3600, description="From one look to the next.")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from dsdeploy.site import places, scalars
+from dsdeploy.site.section import Section
 from dsdeploy.site.values import Duration, Flag, LocalPath, Size, Whole
 
 CALENDAR = r"[A-Za-z0-9*][A-Za-z0-9*:,/.~ -]*"
@@ -44,11 +45,7 @@ Offsite = Annotated[
 Folder = Annotated[str, BeforeValidator(_folder), WithJsonSchema({"type": "string", "pattern": f"^{places.PATH}$"})]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Backup(_Section):
+class Backup(Section):
     """What hosts keep of themselves, and where."""
 
     password_file: LocalPath = Field(
@@ -72,7 +69,7 @@ class Backup(_Section):
     verify: Calendar = Field("*-*-* 04:30:00", description="When a seventh of weights and builds is read again.")
 
 
-class Logs(_Section):
+class Logs(Section):
     """How much the hosts' logs may take."""
 
     when: Calendar = Field("hourly", description="When it is looked at, in systemd's words (OnCalendar).")

@@ -15,7 +15,7 @@ from dsdeploy.site.fabric import Fabric
 from dsdeploy.site.health import Health
 from dsdeploy.site.keeping import Backup, Logs
 from dsdeploy.site.packages import Packages
-from dsdeploy.site.section import Section as _Section
+from dsdeploy.site.section import Section
 from dsdeploy.site.serving import Engine
 from dsdeploy.site.values import (
     Duration,
@@ -50,7 +50,7 @@ class Member(NamedTuple):
     address: str
 
 
-class Ssh(_Section):
+class Ssh(Section):
     """How hosts are reached."""
 
     user: UserName = Field("root", description="Login user; one other than root needs passwordless sudo.")
@@ -66,7 +66,7 @@ class Ssh(_Section):
     connect_timeout: Duration = Field(10.0, ge=1, le=300, description="How long one connection may take.")
 
 
-class Host(_Section):
+class Host(Section):
     """One machine."""
 
     address: HostAddress = Field(description="IPv4 or IPv6 address, or host name, as the others reach it.")
@@ -78,7 +78,7 @@ class Host(_Section):
     )  # fmt: skip
 
 
-class HostSettings(_Section):
+class HostSettings(Section):
     """Kernel and limits of every host."""
 
     transparent_hugepages: Literal["never", "madvise", "always"] = Field(
@@ -98,7 +98,7 @@ class HostSettings(_Section):
     )
 
 
-class Model(_Section):
+class Model(Section):
     """The weights to serve."""
 
     name: Identifier = Field(description="Name that clients send in `model`.")
@@ -108,7 +108,7 @@ class Model(_Section):
     )
 
 
-class ZooKeeper(_Section):
+class ZooKeeper(Section):
     """The ensemble that holds the lock and the registry of releases."""
 
     source: Literal["package", "tarball"] = Field("package", description="The distribution's, or Apache's.")
@@ -120,14 +120,14 @@ class ZooKeeper(_Section):
     heap: Size = Field(512 * 2**20, ge=32 * 2**20, le=64 * 2**30, description="Java heap.")
 
 
-class RateLimit(_Section):
+class RateLimit(Section):
     """What one client address may ask for."""
 
     requests_per_second: Whole = Field(100, ge=1, le=1_000_000, description="Sustained requests a second.")
     burst: Whole = Field(200, ge=1, le=1_000_000, description="Requests beyond that at once.")
 
 
-class Router(_Section):
+class Router(Section):
     """The way in for clients."""
 
     port: Port = Field(8000, description="Port clients connect to.")
@@ -141,7 +141,7 @@ class Router(_Section):
     max_body: Size = Field(2**20, ge=1024, le=2**30, description="Largest request body.")
 
 
-class Rollout(_Section):
+class Rollout(Section):
     """How a new release replaces the one that serves."""
 
     strategy: Literal["auto", "side-by-side", "in-turn"] = Field(
@@ -157,7 +157,7 @@ class Rollout(_Section):
     )
 
 
-class Site(_Section):
+class Site(Section):
     """A site: its machines, what they serve, and how it is changed."""
 
     site: SiteName = Field(description="Name of the site; hosts remember it and refuse another's.")

@@ -5,16 +5,13 @@ Without the section nothing is installed, opened or asked.
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from dsdeploy.site.section import Section
 from dsdeploy.site.values import Age, Duration, Flag, Fraction, LocalPath, OpenPort, Url, Whole
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class Thresholds(_Section):
+class Thresholds(Section):
     """When an alert fires. Each time is how long something has to last."""
 
     down: Duration = Field(60.0, gt=0, description="Until an engine, a router or an exporter that is gone is told.")
@@ -38,7 +35,7 @@ class Thresholds(_Section):
     stuck: Age = Field(7200.0, gt=0, description="How long a run that moves releases may be unfinished.")
 
 
-class Monitor(_Section):
+class Monitor(Section):
     """Prometheus and Alertmanager on hosts with the role monitor, an exporter on every host."""
 
     scrape_interval: Duration = Field(15.0, ge=1, le=300, description="How often everything is read.")
