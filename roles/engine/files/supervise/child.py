@@ -92,7 +92,7 @@ class Child:
 
 
 def _inherited() -> Dict[str, str]:
-    """From systemd and the host: where programs are, and what the fabric role wrote for NCCL; no secret of ours."""
+    """From systemd and the host: where programs are, and what NCCL may use of the fabric; no secret of ours."""
     kept = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
     starts = ("NCCL_", "GLOO_", "UCX_", "NVSHMEM_")
     chosen = {name: value for name, value in os.environ.items() if name in kept or name.startswith(starts)}
