@@ -201,6 +201,12 @@ NAME = re.compile(
     r"(?<![\w:\".])((?:dsdeploy|vllm|sglang|llamacpp|haproxy|node|zk|DCGM|prometheus|alertmanager)[_:][\w:]+)"
 )
 
+WRITERS = (
+    ("health", "gpu/gpu_metrics.py", "dsdeploy_", r'(?m)^    "(gpu\w+)": \("(?:gauge|counter)"'),
+    ("backup", "dsdeploy_backup/metrics.py", "dsdeploy_backup_", r'(?m)^    "(\w+)": \("gauge"'),
+    ("backup", "dsdeploy_backup/nightly.py", "dsdeploy_verify_", r'(?m)^        \("(\w+)", "'),
+)
+
 
 def scraped(host: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Metric name -> where it was seen: a capture, a declared list, or our own program's words."""
@@ -212,6 +218,9 @@ def scraped(host: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
             if kind and kind[2] == "histogram":
                 names = [kind[1] + part for part in ("_bucket", "_sum", "_count")]
             found.update(dict.fromkeys(names, path.name))
+    for role, file, prefix, pattern in WRITERS:  # what the other roles write into the same folder
+        text = (monitored.ROLE.parent / role / "files" / file).read_text(encoding="utf-8")
+        found.update(dict.fromkeys((prefix + name for name in re.findall(pattern, text)), role))
     own = re.findall(r"(?m)^(\w+)", said(host, monkeypatch))
     return found | dict.fromkeys(own, "collect.py") | {"up": "Prometheus"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List
 
-PHASES = ("none", "two", "stopped", "refused", "failed", "starting", "ok", "slow", "strange", "wedged")
+PHASES = ("none", "two", "stopped", "refused", "failed", "starting", "ok", "slow", "strange", "wedged", "part")
 
 
 def render(state: Dict[str, Any]) -> str:
@@ -18,7 +18,7 @@ def render(state: Dict[str, Any]) -> str:
     phases = (f'{{phase="{phase}"}} {int(state["phase"] == phase)}' for phase in PHASES)
     add("engine_phase", "gauge", "1 for what the engine of this host is seen to do.", *phases)
     add(
-        "engine_restarts_total", "counter", "Restarts of a wedged engine by the health timer.", f" {state['restarted']}"
+        "health_restarts_total", "counter", "Restarts of a wedged engine by the health timer.", f" {state['restarted']}"
     )
     add(
         "engine_out",
