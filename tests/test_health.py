@@ -53,6 +53,15 @@ def test_hosts_are_told_of_each_other_and_of_the_ensemble() -> None:
     }  # fmt: skip
 
 
+def test_of_hosts_that_are_one_engine_the_first_counts() -> None:
+    four = {**TOLD["hosts"], "gpu4": {"address": "10.0.0.5", "roles": ["engine"]}}
+    engine = {"runtime": "vllm", "precision": "fp16", "nodes": 2, "tensor_parallel": 2}
+    pairs = Site.model_validate({**TOLD, "hosts": four, "engine": engine, "health": {}})
+    assert settings.variables(pairs)["health_min_serving"] == 1
+    told = {name: [peer["host"] for peer in settings.peers(pairs, name)["health_peers"]] for name in ("gpu1", "gpu3")}
+    assert told == {"gpu1": ["gpu3"], "gpu3": ["gpu1"]}
+
+
 def test_min_serving_is_the_sites_where_it_says_so() -> None:
     said = Site.model_validate({**TOLD, "health": {"min_serving": 0}})
     assert settings.variables(said)["health_min_serving"] == 0

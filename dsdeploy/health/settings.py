@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from dsdeploy.runtimes.groups import heads
+
 if TYPE_CHECKING:
     from dsdeploy.site import Site
 
@@ -30,18 +32,18 @@ def variables(site: Site) -> dict[str, Any]:
 
 
 def peers(site: Site, name: str) -> dict[str, Any]:
-    """The other engine hosts, as one of them is told."""
+    """The other hosts that answer requests, as an engine host is told."""
     if site.health is None:
         return {}
     ports = [site.engine.ports.blue, site.engine.ports.green]
-    others = [other for other in site.with_role("engine") if other != name]
+    others = [other for other in heads(site) if other != name]
     return {"health_peers": [{"host": one, "address": site.hosts[one].address, "ports": ports} for one in others]}
 
 
 def min_serving(site: Site) -> int:
-    """As the site file says, else all engine hosts but one."""
+    """As the site file says, else all engines but one."""
     said = site.health.min_serving if site.health else None
-    return len(site.with_role("engine")) - 1 if said is None else said
+    return len(heads(site)) - 1 if said is None else said
 
 
 def _bracketed(address: str) -> str:

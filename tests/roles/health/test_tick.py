@@ -319,6 +319,17 @@ def test_what_does_not_serve_is_told_apart(
     assert [machine.tick()["phase"] for _ in range(3)] == [phase] * 3 and machine.orders() == []
 
 
+@pytest.mark.parametrize("unit", [RUNNING, {**STOPPED, "UnitFileState": "enabled", "ActiveState": "failed"}])
+def test_a_host_that_is_not_the_first_of_its_engine_is_left_alone(machine: Machine, unit: dict[str, str]) -> None:
+    place = machine.folder / "etc" / "blue.env"
+    place.write_text(place.read_text() + "RANK=1\nHEAD=192.0.2.9\n")
+    Stub.manner = "wedged"
+    machine.unit(blue=unit)
+    assert [machine.tick()["phase"] for _ in range(4)] == ["part"] * 4 and machine.orders() == []
+    place.write_text(place.read_text().replace("RANK=1", "RANK=0"))
+    assert machine.tick()["phase"] in ("starting", "failed")
+
+
 def test_an_engine_that_systemd_gave_up_is_started_once_more(machine: Machine) -> None:
     failed = {**STOPPED, "UnitFileState": "enabled", "ActiveState": "failed", "Result": "signal", "ExecMainStatus": "9"}
     machine.unit(blue=failed)

@@ -19,6 +19,7 @@ _PROPERTIES = (
 )
 _REFUSED = "78"  # the engine said: these settings will never start
 _HEALTH_S = 5.0
+_PART = "the first host of this engine answers, and is looked at"
 # what moves while an engine is at work, whatever the runtime calls it; llama.cpp counts the tokens of an answer when it
 # ends, so its steps are counted as well
 _WORK = (
@@ -36,6 +37,7 @@ class Seen(NamedTuple):
     failed    it died, and systemd gave up                       starting it has not answered since its start
     ok        a completion came back                             slow     none in time, but tokens move
     strange   it answers, and not as we expect                   wedged   no completion, no tokens
+    part      of an engine of several hosts, and not the first of them: its supervisor ends it with the first
 
     `work` is what a start has got done so far: numbers that grow while it gets on; `age` seconds since it was started.
     """
@@ -69,6 +71,8 @@ def look(ready: List[str], deadline: float) -> Seen:
     colour, unit = running[0], found[running[0]]
     release = (ROOT / colour).resolve().name
     seen = Seen("starting", colour, "", unit.get("InvocationID", ""), release, age=_age(unit))
+    if part(colour):
+        return seen._replace(phase="part", why=_PART)
     if unit["ActiveState"] == "active":
         phase, why = question(colour, deadline)
         if phase == "ok" or seen.invocation in ready:
@@ -94,6 +98,8 @@ def _quiet(found: Dict[str, Dict[str, str]]) -> Seen:
         enabled = unit.get("UnitFileState") in ("enabled", "enabled-runtime")
         if enabled and unit.get("ActiveState") in ("failed", "inactive"):
             release = (ROOT / colour).resolve().name
+            if part(colour):
+                return Seen("part", colour, _PART, unit.get("InvocationID", ""), release)
             how = f"{unit.get('Result')}, exit {unit.get('ExecMainStatus')}"
             if unit.get("ExecMainStatus") == _REFUSED:
                 return Seen("refused", colour, how, release=release)
@@ -133,10 +139,22 @@ def question(colour: str, deadline: float) -> Tuple[str, str]:
     )
 
 
+def part(colour: str) -> bool:
+    """Whether another host answers for the engine this one is part of."""
+    try:
+        return _values(colour).get("RANK", "0") != "0"
+    except OSError:
+        return False
+
+
+def _values(colour: str) -> Dict[str, str]:
+    lines = (PLACES / f"{colour}.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
 def place(colour: str) -> str:
     """``http://address:port``. Raises OSError, KeyError."""
-    lines = (PLACES / f"{colour}.env").read_text().splitlines()
-    values = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    values = _values(colour)
     address = values["ADDRESS"]
     return f"http://[{address}]:{values['PORT']}" if ":" in address else f"http://{address}:{values['PORT']}"
 
