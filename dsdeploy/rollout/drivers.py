@@ -1,4 +1,4 @@
-"""The stack on engine hosts: installed where nothing serves, else one drained host after the other; restarts proven."""
+"""The stack on engine hosts: installed where nothing serves, else one drained engine at a time; restarts proven."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dsdeploy.releases.view import HostView
 from dsdeploy.rollout import gates, moves, run
 from dsdeploy.rollout.asked import Asked
 from dsdeploy.rollout.target import from_hosts
+from dsdeploy.runtimes.groups import group, groups
 from dsdeploy.site import Colour
 from dsdeploy.stacks import fleet
 from dsdeploy.stacks.work import Work, batches, proven, restart, work
@@ -28,14 +29,15 @@ def bring(job: Job, asked: Asked) -> None:
     if job.site.stack == "cpu" or not targets:
         return
     todo = {host: one for host, one in work(job.site, _read(job, targets)).items() if one.any}
-    idle = {host: one for host, one in todo.items() if not one.running}
+    serving = {group(job.site, host) for host, one in todo.items() if one.running}
+    idle = {host: one for host, one in todo.items() if group(job.site, host) not in serving}
     if idle:
         _install(job, idle)
         for batch in batches(_waiting(job, idle), alone=_needed(job)):
             _restart(job, {host: idle[host] for host in batch})
-    for host, one in todo.items():
-        if one.running:
-            _drained(job, host, one, asked)
+    for unit in groups(job.site):
+        if unit in serving:
+            _drained(job, unit.head, {host: todo[host] for host in unit.hosts if host in todo}, asked)
     _judge(job, targets)
 
 
@@ -96,11 +98,13 @@ def _spared(job: Job, todo: Mapping[str, Work]) -> None:
                         f"ensemble of {job.site.site}", "dsdeploy status SITE")  # fmt: skip
 
 
-def _drained(job: Job, host: str, one: Work, asked: Asked) -> None:
-    """A host that serves: out of rotation, drained, stopped, changed, started again, back in rotation."""
+def _drained(job: Job, host: str, todo: Mapping[str, Work], asked: Asked) -> None:
+    """An engine that serves: out of rotation, drained, stopped, changed, started again, back in rotation.
+    `host` answers for it; `todo` is what its hosts need, one or all of them."""
     seen = moves.look(job.site).hosts[host]
     colour, release = _serves(seen)
-    output.note(f"{host}: {one.why or one.restart}", style="bold")
+    for name, one in todo.items():
+        output.note(f"{name}: {one.why or one.restart}", style="bold")
     _others_serve(job, host, release, asked)
     if colour:
         gates.allow(job, f"taking {host} out", {}, release)
@@ -109,9 +113,9 @@ def _drained(job: Job, host: str, one: Work, asked: Asked) -> None:
     running: list[Colour] = [c for c, place in seen.places.items() if place.runs]
     for each in running:
         moves.stop(job, {host: each}, step="clear")
-    _install(job, {host: one})
-    if _waiting(job, {host: one}):
-        _restart(job, {host: one})
+    _install(job, todo)
+    for batch in batches(_waiting(job, todo), alone=_needed(job)):
+        _restart(job, {name: todo[name] for name in batch})
     if colour:
         source = from_hosts(job.site, hosts.read(job.site, *run.READ), release)
         moves.start(job, source, {host: colour}, step="back")

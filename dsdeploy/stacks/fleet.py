@@ -75,7 +75,7 @@ def _memory(site: Site, host: Host) -> tuple[Verdict, ...]:
     model = catalogue().get(site.model.name)
     if model is None or site.engine.precision not in model.precisions or not host.gpus:
         return ()
-    return fits(model, site.engine.precision, host.gpus, site.engine.memory_fraction)
+    return fits(model, site.engine.precision, host.gpus * site.engine.nodes, site.engine.memory_fraction)
 
 
 def ordered(site: Site, host: str, reading: Reading) -> Order | None:

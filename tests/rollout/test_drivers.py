@@ -32,6 +32,7 @@ from dsdeploy.quorum import Quorum
 from dsdeploy.releases.view import HostView, Place, View
 from dsdeploy.rollout import drivers, gates, moves
 from dsdeploy.rollout.asked import Asked
+from dsdeploy.runtimes.groups import heads, whole
 from dsdeploy.stacks import work
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +44,10 @@ class World:
     """Two machines: what each has on disk and in memory, which boot it is, what serves, and what was done."""
 
     def __init__(self) -> None:
-        self.site = site.load(ROOT / "inventory" / "two-node-h200" / "site.yml")
+        loaded = site.load(ROOT / "inventory" / "two-node-h200" / "site.yml")
+        alone = {"nodes": 1, "pipeline_parallel": 1}  # two machines that each compute by themselves
+        small = loaded.model.model_copy(update={"name": "deepseek-r1-distill-llama-70b"})
+        self.site = loaded.model_copy(update={"engine": loaded.engine.model_copy(update=alone), "model": small})
         self.order: dict[str, Any] = {}
         self.disk, self.memory = dict.fromkeys(GPUS, ""), dict.fromkeys(GPUS, "")
         self.digest, self.boots = dict.fromkeys(GPUS, ""), dict.fromkeys(GPUS, 0)
@@ -88,7 +92,7 @@ class World:
         places: Callable[[str], Any] = lambda h: {  # noqa: E731
             "blue": Place("r1", h in self.serving, h in self.serving), "green": Place()}  # fmt: skip
         active: Callable[[str], Any] = lambda h: {"gw1": "blue" if h in self.serving else None}  # noqa: E731
-        return View({host: HostView(host, places(host), active(host)) for host in GPUS}, ("gw1",), ())
+        return View({host: HostView(host, places(host), active(host)) for host in heads(self.site)}, ("gw1",), ())
 
     @property
     def job(self) -> Any:
@@ -111,12 +115,12 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
     def stop(job: Any, where: dict[str, str], step: str = "stop") -> None:
         world.acts.append(f"stop {' '.join(where)}")
-        world.serving -= set(where)
-        assert world.serving, "nobody answers requests any more"
+        world.serving -= set(whole(world.site, where))
+        assert world.serving or world.site.engine.nodes > 1, "nobody answers requests any more"
 
     def start(job: Any, target: Any, where: dict[str, str], step: str = "start") -> None:
         world.acts.append(f"start {' '.join(where)}")
-        world.serving |= set(where)
+        world.serving |= set(whole(world.site, where))
 
     def noted(words: str) -> Callable[..., Any]:
         return lambda *args, **__: world.acts.append(words)
@@ -132,6 +136,21 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(rolling, "patient", lambda site: None)
     monkeypatch.setattr(rolling, "verdict", lambda *_: quorum(names if world.members_up else names[1:]))
     return world
+
+
+def test_hosts_of_one_engine_are_drained_and_changed_together(world: World) -> None:
+    pair = world.site.engine.model_copy(update={"nodes": 2})
+    world.site = world.site.model_copy(update={"engine": pair})
+    world.serves("580.65.06")
+    with pytest.raises(GateError, match="without downtime"):
+        drivers.bring(world.job, Asked())
+    assert world.acts == []
+    drivers.bring(world.job, Asked(allow_downtime=True))
+    assert world.acts == [
+        "gate", "out", "drain", "stop h200a", "stack h200a h200b", "restart h200a", "restart h200b", "start h200a",
+        "switch", "switch", "prove",
+    ]  # fmt: skip
+    assert world.memory == world.disk
 
 
 def test_bare_hosts_get_the_stack_at_once_and_members_restart_one_by_one(world: World) -> None:
