@@ -6,7 +6,12 @@ cd "$(dirname "$0")/.."
 
 packages=(podman conmon iptables uidmap mmdebstrap debian-archive-keyring iproute2 openssh-client curl
   haproxy python3-venv netavark aardvark-dns)
-[ "${1:-}" != test ] || packages+=(zookeeper default-jre-headless)  # for tests of the lock; starts no daemon
+if [ "${1:-}" = test ]; then
+  packages+=(zookeeper default-jre-headless)         # tests of the lock and of its backups; starts no daemon
+  packages+=(apt-utils dnf rpm createrepo-c gnupg)   # repositories of stacks, made and installed from by the real tools
+  packages+=(gcc libc6-dev)                          # an NVML and an NCCL of our own, for hosts with GPUs nobody here has
+  packages+=(restic rclone logrotate)                # backups and logs by the programs that do them on hosts
+fi
 command -v runc >/dev/null || packages+=(runc)  # Docker's own packages bring one, and the two conflict
 
 left_out() { echo "left out: $1"; }
@@ -68,5 +73,21 @@ virtual_environment() {
   echo "$stamp" >.venv/.setup
 }
 
+checkers() {  # promtool and amtool alone: the packages they are in would start servers that listen on every address
+  local pair package program folder
+  for pair in prometheus:promtool prometheus-alertmanager:amtool; do
+    package=${pair%:*} program=${pair#*:}
+    if command -v "$program" >/dev/null || [ -x ".venv/bin/$program" ]; then continue; fi
+    folder=$(mktemp -d)
+    if command -v apt-get >/dev/null && (cd "$folder" && apt-get -qq download "$package" && dpkg-deb -x ./*.deb .) >/dev/null 2>&1; then
+      install -m 0755 "$folder/usr/bin/$program" .venv/bin/
+    else
+      left_out "$program: the package $package could not be had; rules and metrics are not put before it"
+    fi
+    rm -rf "$folder"
+  done
+}
+
 system_packages
 virtual_environment
+[ "${1:-}" != test ] || checkers

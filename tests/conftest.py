@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,9 @@ import pytest
 from dsdeploy.site import Site, load
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# programs beside our Python (moto_server, promtool, amtool) are found however pytest was started
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import os
 import shutil
 import socket
 import subprocess
@@ -16,7 +15,7 @@ import pytest
 from backup_machine import Machine
 
 pytestmark = pytest.mark.slow
-MOTO = os.environ.get("DSDEPLOY_MOTO_SERVER") or shutil.which("moto_server")
+MOTO = shutil.which("moto_server")
 
 
 def free() -> int:
@@ -110,7 +109,7 @@ def test_append_only_lets_us_add_and_never_remove(machine: Machine) -> None:
         assert machine.good("rehearse")["ok"]
 
 
-@pytest.mark.skipif(not MOTO, reason="no S3 server here (moto[server]; DSDEPLOY_MOTO_SERVER names it)")
+@pytest.mark.skipif(not MOTO, reason="no S3 server here (moto[server])")
 def test_s3_with_the_keys_in_a_file_only(machine: Machine) -> None:
     port = free()
     (machine.root / "secrets" / "offsite").write_text(
