@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsdeploy import quorum
+from dsdeploy.runtimes.groups import heads
 
 if TYPE_CHECKING:
     from dsdeploy.site import Site
@@ -68,7 +69,7 @@ def server(site: Site) -> Vars:
         "monitor_retention_days": wanted.retention_days,
         "monitor_webhook": wanted.webhook or "",
         "monitor_grafana": wanted.grafana,
-        "monitor_backups": wanted.backups,
+        "monitor_backups": site.backup is not None,
         "monitor_gpus": site.stack != "cpu",
         "monitor_vip": site.router.vip or "",
         "monitor_quorum": {"voters": voters, "majority": quorum.majority(voters)},
@@ -108,11 +109,12 @@ def _expected(site: Site) -> list[Vars]:
 
 def _targets(site: Site, wanted: Monitor) -> list[Vars]:
     """One a scrape: job, host, address, port, and the colour of an engine."""
-    found = []
+    found, answering = [], heads(site)
     for name, host in site.hosts.items():
         places: list[tuple[str, int, str]] = [("node", wanted.exporter_port, "")]
-        if "engine" in host.roles:
+        if name in answering:
             places += [("engine", getattr(site.engine.ports, colour), colour) for colour in COLOURS]
+        if "engine" in host.roles:
             places += [("dcgm", wanted.dcgm_port, "")] if wanted.dcgm_port else []
         if "router" in host.roles:
             places.append(("router", wanted.router_port, ""))

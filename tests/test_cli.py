@@ -103,3 +103,9 @@ def test_a_closed_pipe_is_no_traceback() -> None:
     )
     os.close(writer)
     assert "Traceback" not in done.stderr and done.returncode in (0, 1)
+
+
+def test_every_stage_can_be_asked_for_alone() -> None:
+    from dsdeploy import cli, converge
+
+    assert list(cli.STAGES) == list(converge.ONE)

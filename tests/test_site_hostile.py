@@ -70,7 +70,7 @@ FULL: dict[str, Any] = {
     "monitor": {
         "scrape_interval": "5s", "retention_days": 3, "listen": True, "prometheus_port": 9091,
         "alertmanager_port": 9094, "exporter_port": 9101, "router_port": 8406, "dcgm_port": 9401,
-        "password_file": "password", "webhook": "http://10.0.0.3/alerts", "grafana": True, "backups": True,
+        "password_file": "password", "webhook": "http://10.0.0.3/alerts", "grafana": True,
         "thresholds": {
             "down": "1s", "hung": "1s", "latency": "1s", "latency_for": "1s", "queue": 1, "cache": 0.5,
             "gpu_idle": 0.5, "gpu_idle_for": "1s", "engines_floor": 1, "availability": 0.9, "burn_fast": "1s",

@@ -53,5 +53,4 @@ class Monitor(Section):
     )
     webhook: Url | None = Field(None, description="Where alerts are sent, as Alertmanager's webhook.")
     grafana: Flag = Field(False, description="The package grafana is installed and gets our dashboards.")
-    backups: Flag = Field(False, description="Hosts are backed up: no measurement of it is then an alert too.")
     thresholds: Thresholds = Field(Thresholds(), description="When an alert fires.")

@@ -14,6 +14,7 @@ from dsdeploy.site import Site
 
 ROOT = Path(__file__).resolve().parents[3]
 ROLE = ROOT / "roles" / "monitor"
+ALL = {"stack": "cuda13", "backup": {"password_file": "password"}}  # a site that has all there is to measure
 
 
 def site(**changes: Any) -> Site:

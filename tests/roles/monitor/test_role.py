@@ -226,11 +226,18 @@ def scraped(host: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    for group in yaml.safe_load(
-        monitored.rules(monitored.site(site={"stack": "cuda13"}, dcgm_port=9400, backups=True))
-    )["groups"]:
+    for group in yaml.safe_load(monitored.rules(monitored.site(site=monitored.ALL, dcgm_port=9400)))["groups"]:
         for rule in group["rules"]:
             yield rule.get("alert") or rule["record"], rule["expr"]
+
+
+def test_of_hosts_that_are_one_engine_the_first_is_asked_and_all_are_expected() -> None:
+    given = monitored.site(site={"stack": "cuda13"})
+    engine = given.engine.model_copy(update={"runtime": "vllm", "nodes": 2})
+    told = monitored.monitoring.server(given.model_copy(update={"engine": engine}))
+    asked = {target["host"] for target in told["monitor_targets"] if target["job"] == "engine"}
+    assert asked == {"gpu1"}
+    assert {one["host"] for one in told["monitor_expected"] if one["role"] == "engine"} == {"gpu1", "gpu2"}
 
 
 def test_every_metric_of_every_rule_was_seen_or_is_recorded(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="needs promtool (pa
 @cache
 def everything() -> Site:
     """A site that asks for all there is: GPUs, dcgm-exporter, backups, a shared address."""
-    return monitored.site(site={"stack": "cuda13"}, dcgm_port=9400, backups=True, webhook="http://10.0.0.9/")
+    return monitored.site(site=monitored.ALL, dcgm_port=9400, webhook="http://10.0.0.9/")
 
 
 @cache
