@@ -10,7 +10,7 @@ from dsdeploy.site import places, scalars
 from dsdeploy.site.section import Section
 from dsdeploy.site.values import Duration, Flag, LocalPath, Size, Whole
 
-CALENDAR = r"[A-Za-z0-9*][A-Za-z0-9*:,/.~ -]*"
+CALENDAR = r"(?=.*[A-Za-z0-9])[A-Za-z0-9*][A-Za-z0-9*:,/.~ -]*"
 OFFSITE = r"(?:sftp://(?:[a-z_][a-z0-9_-]*@)?[A-Za-z0-9.-]+(?::[0-9]{1,5})?|s3:https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?|)/[A-Za-z0-9_.@+=/-]+"
 
 

@@ -65,10 +65,10 @@ def wait_for_switch(runs: Path, wait: float, say: Callable[[str], None]) -> None
         if compatible(record, age) != WAIT:
             return
         step = (record or {}).get("step")
-        if time.monotonic() >= deadline:
-            raise Trouble(f"a run of dsdeploy is in its step {step} for too long", str(runs),
-                          "dsdeploy status SITE; the next backup is made by the timer", BUSY)  # fmt: skip
         if not told:
             say(f"a run of dsdeploy is in its step {step}: waiting")
             told = True
+        if time.monotonic() >= deadline:
+            raise Trouble(f"a run of dsdeploy is in its step {step} for too long", str(runs),
+                          "dsdeploy status SITE; the next backup is made by the timer", BUSY)  # fmt: skip
         time.sleep(POLL)
