@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsdeploy import quorum
+from dsdeploy import quorum, xids
 from dsdeploy.runtimes.groups import heads
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def server(site: Site) -> Vars:
         "monitor_grafana": wanted.grafana,
         "monitor_backups": site.backup is not None,
         "monitor_gpus": site.stack != "cpu",
+        "monitor_xids": xids.codes(),
         "monitor_vip": site.router.vip or "",
         "monitor_quorum": {"voters": voters, "majority": quorum.majority(voters)},
         "monitor_timeout": span(min(wanted.scrape_interval, SCRAPE_SECONDS)),

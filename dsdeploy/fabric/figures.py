@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -22,12 +22,6 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class XidMeaning:
-    what: str
-    act: str
-
-
-@dataclass(frozen=True)
 class Figures:
     """Shares are of 1."""
 
@@ -35,7 +29,6 @@ class Figures:
     pair: float
     outlier: float
     machines: tuple[Machine, ...]
-    xids: Mapping[int, XidMeaning]
 
 
 @cache
@@ -48,7 +41,6 @@ def figures() -> Figures:
         pair=_share(top, "pair"),
         outlier=_share(top, "outlier"),
         machines=tuple(_machine(part) for part in top.rows("machines")),
-        xids={int(code): _meaning(part) for code, part in top.parts("xids")},
     )
     top.done()
     return found
@@ -72,12 +64,6 @@ def _machine(part: shipped.Part) -> Machine:
         all_reduce=part.count("all_reduce"),
         source=part.text("source"),
     )
-    part.done()
-    return made
-
-
-def _meaning(part: shipped.Part) -> XidMeaning:
-    made = XidMeaning(part.text("what"), part.text("act"))
     part.done()
     return made
 

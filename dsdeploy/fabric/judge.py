@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from dsdeploy import xids
 from dsdeploy.errors import Problem
 from dsdeploy.fabric.choice import Choice, choose
-from dsdeploy.fabric.figures import figures
 from dsdeploy.facts import Fabric, GpuHealth, GpuHealths, GpuLog, IbDevinfo, IbStat, PortCounters
 
 if TYPE_CHECKING:
@@ -81,10 +81,11 @@ def health(host: str, reading: Reading) -> Iterator[tuple[str, Problem]]:
     if log and not log.read:
         yield "warn", Problem(f"{host}: the kernel's log cannot be read, XIDs are unknown", where)
     for xid in log.xids if log else ():
-        meaning = figures().xids.get(xid.code)
+        found = xids.meaning(xid.code, xid.text)
         times = f" ({xid.times} times)" if xid.times > 1 else ""
-        said = f"{host}: XID {xid.code}{times} of GPU {xid.bus}: {meaning.what if meaning else xid.text}"
-        yield "error" if meaning else "warn", Problem(said, where, meaning.act if meaning else "")
+        said = f"{host}: XID {xid.code}{times} of GPU {xid.bus}: {found.what or xid.text}"
+        if found.kind != "information":
+            yield "error" if found.hardware else "warn", Problem(said, where, found.act)
     for name, downs in (log.flaps if log else {}).items():
         if downs > 1:
             yield "warn", Problem(f"{host}: the link of {name} went down {downs} times since the boot", where)

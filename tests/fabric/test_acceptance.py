@@ -171,7 +171,7 @@ def test_a_gpu_that_waits_for_a_reset_and_an_xid_are_problems_before_anything_is
     found = " ".join(words(acceptance.begin(site, read)))
     for said in (
         "waits for a reset", "2 memory errors", "clocks are held down at 345 of 1980 MHz, 91 °C: HW Thermal Slowdown",
-        "4x8 of 5x16", "NVSwitch: In Progress", "XID 79 of GPU 0000:44:00: the GPU has fallen off the bus",
+        "4x8 of 5x16", "NVSwitch: In Progress", "XID 79 of GPU 0000:44:00: GPU has fallen off the bus",
     ):  # fmt: skip
         assert said in found
     assert "XID 31" not in found and "XID 13" not in found

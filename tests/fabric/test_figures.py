@@ -47,9 +47,3 @@ def test_what_one_host_must_reduce(names: list[str], asked: int, wanted: float |
 def test_between_hosts_the_slower_one_decides() -> None:
     assert figures.pair([[100.0], [100.0, 100.0]]) == pytest.approx(11.25)
     assert figures.pair([[400.0] * 8, [400.0] * 8]) == pytest.approx(360.0)
-
-
-def test_xids_that_a_program_alone_causes_refuse_nothing() -> None:
-    assert {13, 31, 43, 45} & set(figures.figures().xids) == set()
-    assert {48, 63, 64, 74, 79, 94, 95, 119, 120} <= set(figures.figures().xids)
-    assert all(one.what and one.act for one in figures.figures().xids.values())

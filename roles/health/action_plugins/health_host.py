@@ -51,7 +51,8 @@ def programs(role: Path) -> dict[str, str]:
     files = {
         f"{PROGRAMS}/{path.parent.name}/{path.name}": path.read_text(encoding="utf-8")
         for folder in ("gpu", "health")
-        for path in sorted((role / folder).glob("*.py"))
+        for path in sorted((role / folder).iterdir())
+        if path.suffix in (".py", ".json")
     }
     found = importlib.util.find_spec("pynvml")
     if found is None or not found.origin:

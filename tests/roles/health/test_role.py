@@ -32,10 +32,16 @@ host, action = load("library"), load("action_plugins")
 
 def test_the_host_gets_every_program_and_the_pynvml_of_this_computer() -> None:
     files = action.programs(ROLE / "files")
-    for part in ("gpu/gpu_report.py", "gpu/gpu_nvml.py", "gpu/pynvml.py", "health/dsdeploy_health.py"):
+    for part in (
+        "gpu/gpu_report.py",
+        "gpu/gpu_nvml.py",
+        "gpu/gpu_xids.json",
+        "gpu/pynvml.py",
+        "health/dsdeploy_health.py",
+    ):
         assert f"/usr/local/lib/dsdeploy/{part}" in files
     assert "def nvmlDeviceGetRemappedRows" in files["/usr/local/lib/dsdeploy/gpu/pynvml.py"]
-    assert len(files) == 1 + len(list((ROLE / "files").rglob("*.py")))
+    assert len(files) == 1 + len([*(ROLE / "files").rglob("*.py"), *(ROLE / "files").rglob("*.json")])
 
 
 def test_the_settings_written_are_the_settings_read() -> None:

@@ -13,11 +13,6 @@ _HINTS = {
     "no library": "install the stack's driver: dsdeploy up SITE",
     "library and driver differ": "the driver was updated under a running kernel module: drain the host and reboot it",
 }
-_MENDS = {
-    "drain": "drain the host when it suits, then reset the GPU",
-    "reset": "drain the host, then reset the GPU",
-    "reboot": "drain the host and reboot it",
-}
 
 Report = Dict[str, Any]
 Problem = Dict[str, Any]
@@ -126,7 +121,7 @@ def _xids(report: Report) -> Iterator[Problem]:
         told.add(key)
         level = "bad" if event["class"] in ("reset", "reboot") else "warn"
         what = f"Xid {event['code']}: {event['meaning']} ({event['bus']})"
-        yield _say(level, indexes.get(event["bus"]), what, _MENDS.get(event["class"], "ask the vendor"))
+        yield _say(level, indexes.get(event["bus"]), what, event["action"])
 
 
 def sentence(problem: Problem) -> str:

@@ -1,59 +1,29 @@
 """What the NVIDIA driver says to the kernel's log: `NVRM: Xid` lines, their class and meaning.
 
-Meanings and actions follow NVIDIA's catalogue for Ampere and later
-(https://docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html); codes it calls unused are `unknown` here.
+gpu_xids.json beside this file is dsdeploy's one table of them: acceptance and alerts read it too.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+from pathlib import Path
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
-# What has to happen, from nothing to most.
-CLASSES = ("information", "application", "drain", "reset", "reboot", "vendor", "unknown")
-
-_TABLE: Dict[str, Dict[int, str]] = {
-    "information": {
-        37: "driver firmware error", 38: "driver firmware watchdog", 44: "fault during a context switch",
-        66: "illegal access by the driver", 67: "illegal access by the driver", 106: "SMBPBI test message",
-        107: "SMBPBI test message", 121: "corrected error on the link to the CPU", 137: "illegal access over NVLink",
-        141: "CUDA fast path error", 154: "the recovery action changed", 160: "channel retired",
-        161: "channel could not be retired", 162: "power smoothing is on again", 163: "power smoothing is off",
-        164: "power smoothing: little life left", 165: "power smoothing: worn out",
-    },
-    "application": {
-        8: "GPU stopped processing", 11: "corrupted push buffer", 13: "graphics engine exception",
-        31: "memory page fault", 32: "corrupted push buffer", 39: "copy engine exception",
-        40: "copy engine exception", 41: "copy engine exception", 43: "GPU stopped processing for one program",
-        45: "a program's channels were torn down", 60: "video processor exception", 68: "video decoder exception",
-        69: "graphics engine class error", 70: "copy engine error", 71: "copy engine error", 72: "copy engine error",
-        75: "copy engine error", 76: "copy engine error", 77: "copy engine error", 80: "corrupted data sent to the GPU",
-        85: "copy engine error", 86: "optical flow exception",
-    },
-    "drain": {
-        63: "a memory row is to be remapped at the next reset", 92: "many corrected memory errors",
-        94: "memory error, contained to one program", 156: "a resource is retired at the next reset",
-    },
-    "reset": {
-        46: "GPU stopped processing", 48: "uncorrectable memory error", 62: "micro-controller halted",
-        64: "a memory row could not be remapped", 74: "NVLink error", 95: "memory error, not contained",
-        109: "context switch timed out", 110: "security fault", 119: "GSP firmware does not answer",
-        120: "GSP firmware error", 136: "link training failed", 140: "uncorrected memory error",
-        143: "GPU did not initialize", 144: "NVLink SAW error", 145: "NVLink RLW error", 146: "NVLink TLW error",
-        147: "NVLink TREX error", 148: "NVLink NVLPW error", 149: "NVLink NETIR error", 150: "NVLink MSE error",
-        155: "NVLink went down", 158: "fatal timeout", 171: "uncorrectable error in DRAM",
-        172: "uncorrectable error in SRAM",
-    },
-    "reboot": {79: "GPU has fallen off the bus"},
-    "vendor": {54: "auxiliary power is not connected", 157: "a resource could not be retired"},
-}  # fmt: skip
-MEANINGS = {code: (kind, meaning) for kind, codes in _TABLE.items() for code, meaning in codes.items()}
+_FILE = json.loads(Path(__file__).with_name("gpu_xids.json").read_text(encoding="utf-8"))
+# Class -> what to do, from nothing to most.
+ACTIONS: Dict[str, str] = _FILE["classes"]
+CLASSES = tuple(ACTIONS)
+MEANINGS: Dict[int, Dict[str, str]] = {int(code): row for code, row in _FILE["xids"].items()}
+_RECOVERY: Dict[str, str] = _FILE["recovery"]
 
 # `[ 12.34] NVRM: Xid (PCI:0000:17:00): 79, ...`; journalctl has host and `kernel:` in between; old drivers no `PCI:`
 _LINE = re.compile(
     r"^\[\s*(\d{1,12}\.\d{1,9})\].*?\bNVRM: Xid \((?:PCI:)?([0-9A-Fa-f:.]{7,20})[^)]*\): (\d{1,5})\b[,:]? ?(.*)"
 )
+# `GPU recovery action changed from 0x0 (None) to 0x2 (Node Reboot Required)`: the words differ between drivers
+_CHANGED = re.compile(r"recovery action changed from \S+ .*\bto (0x[0-9A-Fa-f]+)")
 
 
 class Xid(NamedTuple):
@@ -66,11 +36,23 @@ class Xid(NamedTuple):
 
     @property
     def kind(self) -> str:
-        return MEANINGS.get(self.code, ("unknown", ""))[0]
+        return kind(self.code, self.text)
 
     @property
     def meaning(self) -> str:
-        return MEANINGS.get(self.code, ("", "not in the catalogue this program knows"))[1]
+        return MEANINGS[self.code]["what"] if self.code in MEANINGS else "not in the catalogue this program knows"
+
+    @property
+    def action(self) -> str:
+        return MEANINGS.get(self.code, {}).get("act") or ACTIONS[self.kind]
+
+
+def kind(code: int, text: str) -> str:
+    """The class of a code; where the driver says itself what it wants, that counts."""
+    asked = _CHANGED.search(text)
+    if asked and asked.group(1).lower() in _RECOVERY:
+        return _RECOVERY[asked.group(1).lower()]
+    return MEANINGS[code]["class"] if code in MEANINGS else "unknown"
 
 
 def parse(lines: Iterable[str]) -> List[Xid]:
@@ -138,6 +120,7 @@ def told(events: List[Xid], booted: Optional[float], last: int) -> List[Dict[str
     """The last of them for the report, newest last; `at` in seconds since 1970 where the boot's time is known."""
     return [
         {"at": None if booted is None else round(booted + event.since_boot, 3), "since_boot": event.since_boot,
-         "bus": event.bus, "code": event.code, "class": event.kind, "meaning": event.meaning, "text": event.text}
+         "bus": event.bus, "code": event.code, "class": event.kind, "meaning": event.meaning, "action": event.action,
+         "text": event.text}
         for event in events[-last:]
     ]  # fmt: skip
