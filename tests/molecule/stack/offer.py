@@ -1,4 +1,4 @@
-"""Makes a site's mirror for the scenario: `offer.py FOLDER URL` writes FOLDER/mirror and FOLDER/order.json.
+"""Makes a site's mirror for the scenario: `offer.py FOLDER MIRROR URL` writes FOLDER/order.json and what MIRROR serves.
 
 The order is dsdeploy's own for stack cuda13 on Debian 12, for a host with NVSwitch. What differs from a fleet: the
 key, which is made here, and what a container has not: kernel headers, an early userland, units of empty packages.
@@ -17,10 +17,10 @@ from tests.roles.stack.conftest import Key, told
 from tests.roles.stack.debs import repository
 
 
-def main(folder: Path, url: str) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    mirror = folder / "mirror"
-    mirror.mkdir(parents=True)
+def main(folder: Path, mirror: Path, url: str) -> None:
+    for old in (folder, mirror):
+        shutil.rmtree(old, ignore_errors=True)
+        old.mkdir(parents=True)
     key = Key(folder / "gpg")
     order = told("cuda13", "debian12", url, key)
     for one in order["repositories"]:
@@ -35,4 +35,4 @@ def main(folder: Path, url: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

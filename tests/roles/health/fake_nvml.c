@@ -1,4 +1,4 @@
-/* A libnvidia-ml.so.1 for tests: answers from a file, $DSDEPLOY_FAKE_NVML, with lines
+/* A libnvidia-ml.so.1 for tests: answers from a file, $DSDEPLOY_FAKE_NVML or the one compiled in, with lines
  *
  *     count = 2
  *     driver = 580.95.05
@@ -14,6 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef ANSWERS
+#define ANSWERS NULL
+#endif
 typedef int R;
 typedef struct { int index; } Gpu;
 static Gpu gpus[64];
@@ -21,7 +24,7 @@ enum { OK = 0, INVALID = 2, UNSUPPORTED = 3, TOO_SMALL = 7 };
 
 /* The value behind `key = `, or 0. */
 static int look(const char *key, char *out, size_t size) {
-    const char *path = getenv("DSDEPLOY_FAKE_NVML");
+    const char *path = getenv("DSDEPLOY_FAKE_NVML") ? getenv("DSDEPLOY_FAKE_NVML") : ANSWERS;
     FILE *file = path ? fopen(path, "r") : NULL;
     char line[512];
     int found = 0;

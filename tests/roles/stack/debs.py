@@ -20,9 +20,12 @@ def deb(package: Package) -> bytes:
     """A .deb, written by hand: an ar archive of two tar files."""
     control = _control(package).encode()
     data = {f"./{path}": content for path, content in package.files.items()}
+    about = {"./control": control}
+    if any(".so." in path for path in package.files):  # as every package with a library says it
+        about["./triggers"] = b"activate-noawait ldconfig\n"
     members = {
         "debian-binary": b"2.0\n",
-        "control.tar.gz": _tar({"./control": control}),
+        "control.tar.gz": _tar(about),
         "data.tar.gz": _tar(data),
     }
     return ARCHIVE + b"".join(_member(name, content) for name, content in members.items())

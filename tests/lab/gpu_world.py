@@ -1,0 +1,89 @@
+"""What makes a lab machine a GPU host: a bus with GPUs on it, NVIDIA's packages from a mirror, a driver that answers.
+
+Packages have their true names and versions and empty payloads, but for libnvidia-ml.so (ours: it answers from a file),
+the libraries that tell a version, and units. The bus is a folder mounted over sysfs', the kernel's log a file that a
+`journalctl` in front of the real one reads: machines of the lab share one kernel, and its log is not ours to write to.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+from dsdeploy.stacks import matrix
+
+from ..roles.stack import world
+from ..roles.stack.conftest import Key, told
+from ..roles.stack.debs import repository
+from ..roles.stack.world import Package
+
+ROOT = Path(__file__).resolve().parents[2]
+STACK = "cuda13"
+ANSWERS = "/srv/gpu/nvml"
+UNIT = b"[Service]\nExecStart=/bin/true\nRemainAfterExit=yes\n[Install]\nWantedBy=multi-user.target\n"
+JOURNAL = """#!/bin/sh
+# of the tests: what the kernel says stands in a file, all else is the journal's
+case " $* " in *" -k "*) exec cat /srv/gpu/kernel.log ;; *) exec /usr/bin/journalctl "$@" ;; esac
+"""
+
+
+def product(folder: Path, key: Key) -> Path:
+    """A copy of dsdeploy that trusts our key instead of NVIDIA's, which nobody else has; nothing else differs."""
+    for name in ("dsdeploy", "roles", "playbooks", "templates"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
+    stacks = folder / "dsdeploy" / "stacks.yml"
+    text, theirs = stacks.read_text(), matrix().keys["nvidia-deb"].fingerprint
+    assert text.count(theirs) == 1, "stacks.yml names NVIDIA's key in another way"
+    stacks.write_text(text.replace(theirs, key.fingerprint))
+    return folder
+
+
+def offer(mirror: Path, url: str, key: Key, scratch: Path) -> str:
+    """NVIDIA's repository for Debian 12 below the mirror's folder; the driver's version."""
+    order = told(STACK, "debian12", url, key)
+    driver = str(order["driver"])
+    library = compiled(scratch).read_bytes()
+    files = {
+        "libnvidia-compute": {f"usr/lib/x86_64-linux-gnu/libnvidia-ml.so.{driver}": library},
+        "nvidia-persistenced": {"usr/lib/systemd/system/nvidia-persistenced.service": UNIT},
+        "nvidia-fabricmanager": {
+            "usr/lib/systemd/system/nvidia-fabricmanager.service": UNIT,
+            "usr/bin/nv-fabricmanager": f"#!/bin/sh\necho 'Fabric Manager version is : {driver}'\n".encode(),
+        },
+    }
+    packages = [
+        replace(one, files=files[one.name]) if one.name in files and one.version.startswith(driver) else one
+        for one in (*world.offered(order), *world.compilers(order))
+    ]
+    packages.append(Package(f"linux-headers-{platform.release()}", "1"))  # the lab's kernel is not Debian's
+    for one in order["repositories"]:
+        repository(mirror / one["url"].removeprefix(url), packages, key.words)
+    for one in order["keys"]:
+        (mirror / one["url"].removeprefix(url)).write_text(key.public)
+    return driver
+
+
+def compiled(scratch: Path) -> Path:
+    """Our NVML, which reads its answers where the hosts have them."""
+    made = scratch / "libnvidia-ml.so"
+    source = ROOT / "tests" / "roles" / "health" / "fake_nvml.c"
+    words = ["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1", f'-DANSWERS="{ANSWERS}"']
+    subprocess.run([*words, "-o", str(made), str(source)], check=True)
+    return made
+
+
+def bus(gpus: int, switches: int = 0) -> str:
+    """Shell lines that put so many H200 and NVSwitches on a machine's bus, in front of whatever it has."""
+    lines = ["set -e; mkdir -p /srv/gpu/bus; touch /srv/gpu/kernel.log"]
+    devices = [(0x17 + i, "0x030200", "0x2335") for i in range(gpus)]
+    devices += [(0xC0 + i, "0x068000", "0x22a3") for i in range(switches)]
+    for number, kind, device in devices:
+        place = f"/srv/gpu/bus/0000:{number:02x}:00.0"
+        lines.append(f"mkdir -p {place}; cd {place}; echo 0x10de >vendor; echo {kind} >class; echo {device} >device")
+    lines.append("mountpoint -q /sys/bus/pci/devices || mount --bind /srv/gpu/bus /sys/bus/pci/devices")
+    lines.append(f"cat > /usr/local/bin/journalctl <<'END'\n{JOURNAL}END\nchmod 755 /usr/local/bin/journalctl")
+    return "\n".join(lines)
