@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dsdeploy.facts import Clock, Engines, Hugepages, SiteId, Thp
+from dsdeploy.backup import ages
+from dsdeploy.facts import Clock, Engines, Hugepages, Kept, SiteId, Thp
 from dsdeploy.health import findings
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def warnings(site: Site, reading: Reading) -> list[str]:
     for engine in (reading.get(Engines) or Engines()).values():
         if engine.restarts:
             found.append(f"engine {engine.colour}: restarted {engine.restarts} times by itself")
-    return found + list(findings.warnings(site, reading))
+    return [*found, *findings.warnings(site, reading), *ages.warnings(site, reading.get(Kept))]
 
 
 def _site(site: Site, name: SiteId | None) -> list[str]:

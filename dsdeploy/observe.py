@@ -18,6 +18,7 @@ from dsdeploy.facts import (
     EngineState,
     Epoch,
     Hugepages,
+    Kept,
     RouterState,
     Runs,
     SiteId,
@@ -46,6 +47,7 @@ KINDS: tuple[type[Any], ...] = (
     Weights,
     Epoch,
     Runs,
+    Kept,
     *findings.READ,
 )
 
@@ -152,6 +154,7 @@ def _host(
         problems=tuple(problems),
         warnings=tuple(drift.warnings(site, reading) if reading and reachable else ()),
         watched=tuple(findings.problems(site, reading) if reading and reachable else ()),
+        kept=reading.get(Kept) if reading else None,
     )
 
 

@@ -58,6 +58,12 @@ STEPS: tuple[Step, ...] = (
     Step("build", "the runtime is installed and the build is made"),
     Step("ensemble", "ZooKeeper is installed and configured on each member", upgrade=False),
     Step("member", "one ZooKeeper member is restarted", "what served; members do not answer requests"),
+    Step(
+        "snapshot",
+        "only where the site has the section `backup`: every host makes a good snapshot before anything is switched",
+        up=False,
+        upgrade=False,  # not what every run does, and so in no crash scene: the same of keep and monitor
+    ),
     Step("start", "the new release starts in the idle colour of every engine host and answers the known question"),
     Step("out", "in turn only: one host leaves rotation on a router", "the old release, on the other hosts"),
     Step(
@@ -79,12 +85,20 @@ STEPS: tuple[Step, ...] = (
         past=True,
     ),
     Step(
+        "keep",
+        "only where the site has the section `backup` or `logs`, at the end of `up`: programs and timers",
+        _NEW,
+        up=False,
+        upgrade=False,
+        past=True,
+    ),
+    Step(
         "monitor",
         "only where the site has the section `monitor`, at the end of `up`: exporters, rules and alerts",
         _NEW,
         up=False,
         upgrade=False,
-        past=True,  # not what every `up` does, and so in no crash scene
+        past=True,
     ),
     Step("back", "on the way back: a router sends requests to the old release again", _MIXED),
     Step("clear", "on the way back: the release that was given up is stopped; its files stay"),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dsdeploy.quorum import Quorum
+
+if TYPE_CHECKING:
+    from dsdeploy.facts.kept import Kept
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class HostStatus:
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
     watched: tuple[str, ...] = ()  # problems of GPUs and what the health timer did: no run made or can mend them
+    kept: Kept | None = None  # ages of backup, verification and logs; None where the site file asks for neither
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dsdeploy import inventory, journal, output, playbook, runs
+from dsdeploy import hosts, inventory, output, playbook, runs
 from dsdeploy.backup import keys
 from dsdeploy.decisions import Order
-from dsdeploy.errors import DsdeployError, GateError, Problem
+from dsdeploy.errors import DsdeployError, Fenced, GateError, Interrupted, Problem
 from dsdeploy.events import Outcome
+from dsdeploy.facts import Interpreter
 from dsdeploy.playbook import Play
 from dsdeploy.site import Site
+from dsdeploy.stacks import reach
 
 if TYPE_CHECKING:
     from dsdeploy.job import Job
@@ -32,8 +34,10 @@ def program(site: Site, words: Sequence[str], names: Sequence[str], verb: str) -
     """Have the backup program do something on these hosts; what it says there is shown. Not fenced: it makes and
     reads snapshots, and a restore holds the site's lock. Raises as playbook.run does."""
     record = runs.new(site, verb)
+    # only where there are drivers a host's Python may be elsewhere: the others need not be asked
+    found = reach.interpreters(hosts.read(site, Interpreter, names=names or None)) if site.stack != "cpu" else {}
     with playbook.connections() as control:
-        path = inventory.write(site, record.folder, order=Order(words=tuple(words)))
+        path = inventory.write(site, record.folder, order=Order(words=tuple(words), interpreters=found))
         outcome = playbook.run(Play("backup", path, tuple(names)), record, control)
     for notice in outcome.notices:
         output.note(f"    {notice}")
@@ -46,11 +50,8 @@ def keep(job: Job) -> None:
     if site.backup is None and site.logs is None:
         return
     keys.write(site)
-    job.between_steps()
-    job.lock.check()
-    record = {"kind": "step", "at": journal.now(), "epoch": job.lock.epoch, "step": "keep"}
-    with output.step("timers for backups and logs"):
-        job.run("keep", job.limit or None, record=record)
+    with job.step("keep", "timers for backups and logs", past=True):
+        job.run("keep", job.limit or None)
 
 
 def before_upgrade(job: Job) -> None:
@@ -58,9 +59,12 @@ def before_upgrade(job: Job) -> None:
     if job.site.backup is None or job.header.get("verb") not in PREPARED:
         return
     try:
-        keep(job)  # a section that was just written has no program on the hosts yet
-        with output.step("a snapshot of every host before the upgrade"):
-            program(job.site, ("run",), (), "backup")
+        keys.write(job.site)
+        with job.step("snapshot", "a snapshot of every host before anything is switched"):
+            job.run("keep", None)  # a section that was just written has no program on the hosts yet
+            job.run("backup", None, words=("run",))
+    except (Fenced, Interrupted):
+        raise
     except DsdeployError as error:
         hint = "mend what is named above; or run `dsdeploy up SITE --only backup` where it was never put in place"
         kept = Problem("no snapshot, so no upgrade; nothing was switched", f"run {job.record.id}", hint)

@@ -8,6 +8,8 @@ from pathlib import Path
 from rich.text import Text
 
 from dsdeploy import hosts, observe, output, site
+from dsdeploy.backup import ages
+from dsdeploy.site import Site
 from dsdeploy.state import HostStatus, Status
 
 HEALTHY, UNHEALTHY = 0, 1
@@ -24,16 +26,16 @@ def status(site_path: Path, as_json: bool = False, limit: Sequence[str] | None =
     if as_json:
         output.emit_json(found.as_json())
     else:
-        show(found)
+        show(found, wanted)
     return HEALTHY if found.healthy else UNHEALTHY
 
 
-def show(found: Status) -> None:
+def show(found: Status, wanted: Site) -> None:
     """The verdict, a line for each host, then every problem and warning. Fits 80 columns."""
     output.console().print(Text(found.verdict, style="bold green" if found.healthy else "bold red"))
     output.table(
-        ("HOST", "RELEASE", "COLOUR", "ENGINE", "ROUTER", "ZOOKEEPER"),
-        [_row(name, host, found) for name, host in found.hosts.items()],
+        ("HOST", "RELEASE", "COLOUR", "ENGINE", "ROUTER", "ZOOKEEPER", *ages.columns(wanted)),
+        [(*_row(name, host, found), *ages.cells(wanted, host.kept)) for name, host in found.hosts.items()],
     )
     if found.unfinished:
         output.say(f"{found.unfinished}. dsdeploy lock show tells whether it is under way; if not: dsdeploy resume")

@@ -36,6 +36,7 @@ from dsdeploy.facts.ib_devinfo import IbDevinfo
 from dsdeploy.facts.ib_links import RdmaLinks
 from dsdeploy.facts.ib_stat import IbStat
 from dsdeploy.facts.interpreter import Interpreter
+from dsdeploy.facts.kept import Kept
 from dsdeploy.facts.memory import Memory
 from dsdeploy.facts.nvswitch import NvSwitch
 from dsdeploy.facts.os import Os
@@ -85,6 +86,7 @@ __all__ = [
     "IbDevinfo",
     "IbStat",
     "Interpreter",
+    "Kept",
     "Memory",
     "NvSwitch",
     "Os",

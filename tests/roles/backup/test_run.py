@@ -62,6 +62,7 @@ def test_a_flipped_pack_is_named_and_mended_and_the_next_one_is_good(backed_up: 
     victim.write_bytes(content)
     code, found, _ = backed_up.call("verify")
     assert code == 1 and found["newest"] is None and states(backed_up)[1] != "good"
+    assert backed_up.metrics()["last_verify_success"] == 0 and backed_up.metrics()["last_run_success"] == 1
     again = backed_up.good("run")
     assert again["kind"] == "full" and newest(backed_up) == again["sequence"]
     assert not victim.exists() and (backed_up.state / "damaged-packs" / victim.name).exists()

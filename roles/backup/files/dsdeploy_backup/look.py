@@ -59,6 +59,7 @@ def verify(config: Config, say: Say) -> Dict[str, Any]:
         newest = decide.newest(backup.book.ordered())
         ok = not wrong and sound and newest is not None
         backup.note("verified", ok=ok, bad=len(wrong))
+        backup.looked()
     if newest:
         backup.tell(f"newest good snapshot: {newest.sequence} ({newest.snapshot[:8]}) of {newest.at}")
     return {"ok": ok, "code": DONE if ok else FAILED, "host": config.host, "newest": newest and newest.snapshot,
@@ -85,10 +86,10 @@ def rehearse(config: Config, say: Say) -> Dict[str, Any]:
                 remove(config.scratch)
         except Trouble as error:
             backup.note("rehearsed", ok=False, snapshot=entry.snapshot, why=error.what[:300])
-            backup.ended_rehearsal()
+            backup.looked()
             raise
         backup.note("rehearsed", ok=True, snapshot=entry.snapshot, offsite=bool(away))
-        backup.ended_rehearsal()
+        backup.looked()
     files = sum(len(part["files"]) for part in document["sets"].values())
     backup.tell(f"rehearsed from {repository.at}: {files} files as backed up{played}")
     return {"ok": True, "code": DONE, "host": config.host, "snapshot": entry.snapshot, "messages": backup.messages}

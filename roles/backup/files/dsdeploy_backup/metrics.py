@@ -20,6 +20,8 @@ HELP: Dict[str, Tuple[str, str]] = {
     "last_full_timestamp_seconds": ("gauge", "When the newest good full snapshot was made."),
     "last_rehearsal_timestamp_seconds": ("gauge", "When a restore was last rehearsed."),
     "last_rehearsal_success": ("gauge", "1 when every file of it was as backed up."),
+    "last_verify_timestamp_seconds": ("gauge", "When all snapshots were last restored and compared again."),
+    "last_verify_success": ("gauge", "1 when each of them, and every pack, was as it was made."),
     "snapshot_bytes": ("gauge", "Size of what the newest good snapshot holds."),
     "snapshot_files": ("gauge", "Files in it."),
     "warnings": ("gauge", "Files that changed or vanished while it was made."),
@@ -28,6 +30,8 @@ HELP: Dict[str, Tuple[str, str]] = {
     "offsite_success": ("gauge", "1 when the last run brought all good snapshots offsite; absent without offsite."),
     "offsite_missing": ("gauge", "Good snapshots that are not offsite."),
 }
+
+LOOKS = {"rehearsed": "rehearsal", "verified": "verify"}  # event in the ledger -> its word in the metrics
 
 
 def text(values: Mapping[str, List[Tuple[str, float]]]) -> str:
@@ -64,10 +68,10 @@ def values(
         found["warnings"] = [("", newest.warnings)]
     if fulls:
         found["last_full_timestamp_seconds"] = [("", _at(fulls[-1].at))]
-    rehearsed = ledger.told.get("rehearsed")
-    if rehearsed:
-        found["last_rehearsal_timestamp_seconds"] = [("", _at(str(rehearsed.get("at"))))]
-        found["last_rehearsal_success"] = [("", float(bool(rehearsed.get("ok"))))]
+    for event, name in LOOKS.items():
+        if told := ledger.told.get(event):
+            found[f"last_{name}_timestamp_seconds"] = [("", _at(str(told.get("at"))))]
+            found[f"last_{name}_success"] = [("", float(bool(told.get("ok"))))]
     if config.offsite:
         found["offsite_success"] = [("", float(bool(outcome.get("offsite"))))]
         found["offsite_missing"] = [("", len(decide.best_offsite(entries)))]
@@ -75,11 +79,12 @@ def values(
 
 
 def amend(path: Path, config: Config, ledger: Ledger) -> None:
-    """After a rehearsal: its two lines anew, all others as the last run left them."""
+    """After a rehearsal or a verification: their lines anew, all others as the last run left them."""
     fresh = values(config, ledger, 0, {})
-    ours = {name: fresh[name] for name in HELP if "rehearsal" in name and name in fresh}
+    ours = {name: fresh[name] for look in LOOKS.values() for name in HELP if look in name and name in fresh}
     try:
-        kept = [line + "\n" for line in path.read_text(encoding="utf-8").splitlines() if "rehearsal" not in line]
+        lines = path.read_text(encoding="utf-8").splitlines()
+        kept = [line + "\n" for line in lines if not any(f"_last_{look}_" in line for look in LOOKS.values())]
     except OSError:
         kept = []
     put_text(path, "".join(kept) + text(ours))

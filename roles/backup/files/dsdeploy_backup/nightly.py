@@ -1,6 +1,7 @@
 """A seventh of the weights and builds each night, read and compared with the digests of their arrival.
 
 By number and not by date: each night the next slice, so that all is read in seven nights, whatever the clock says.
+What was bad is read again every night, so that it stays told until it is mended.
 """
 
 from __future__ import annotations
@@ -68,6 +69,13 @@ def wrong(one: Expected) -> str:
         return str(error.strerror)
 
 
+def _lines(path: Path) -> List[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+
+
 def nightly(config: Config, say: Say) -> Dict[str, Any]:
     """Read this night's slice; findings as metrics and in the journal. Never changes a file of the model's."""
     places = [Path(config.extra.get(name, default)) for name, default in PLACES.items()]
@@ -76,12 +84,13 @@ def nightly(config: Config, say: Say) -> Dict[str, Any]:
     number = int(counter.read_text() or 0) if counter.exists() else 0
     files = list(expected(*places))
     mine = shared(files, number)
-    started, findings = time.monotonic(), []
-    for one in mine:
-        why = wrong(one)
-        if why:
-            findings.append(f"{one.path}: {why}")
-            say(findings[-1])
+    remembered = config.state / "nightly.bad"
+    mine += [one for one in files if one not in mine and str(one.path) in _lines(remembered)]
+    started, found = time.monotonic(), {str(one.path): why for one in mine if (why := wrong(one))}
+    findings = [f"{path}: {why}" for path, why in found.items()]
+    for finding in findings:
+        say(finding)
+    put(remembered, "".join(f"{path}\n" for path in found))
     put(counter, str(number + 1))
     rows: List[Tuple[str, str, float]] = [
         ("last_run_timestamp_seconds", "When a slice was last read.", round(time.time())),

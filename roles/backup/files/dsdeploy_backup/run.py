@@ -201,8 +201,8 @@ class Backup:
         book = self.book
         return len(decide.strangers(where.local(self.config, self.hold).snapshots(), set(book.entries), book.begun)[1])
 
-    def ended_rehearsal(self) -> None:
-        """The metrics of the last run, with the rehearsal's own."""
+    def looked(self) -> None:
+        """The metrics of the last run, with those of the look at it."""
         metrics.amend(self.config.metrics, self.config, self.book)
 
     def ended(self) -> None:
