@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dsdeploy import output
-from dsdeploy.errors import GateError
+from dsdeploy.errors import GateError, PlaybookFailed
 from dsdeploy.site import Site, load
 
 REFUSED = 1
@@ -60,9 +60,9 @@ def _all(site: Site, words: list[str], names: Sequence[str], members: Sequence[s
     if members:
         output.note(way.why)
     if way.name == "all":
-        play.program(site, [*words, "--no-start"], members, "restore")
-        play.program(site, ("start", MEMBER), members, "restore")
-        _settled(site)
+        there = _majority(site, [*words, "--no-start"], members)
+        play.program(site, ("start", MEMBER), there, "restore")
+        _settled(site, there)
         return
     for name in members:
         allowed, why = quorum.may_take_down(rolling.patient(site), [name])
@@ -72,8 +72,27 @@ def _all(site: Site, words: list[str], names: Sequence[str], members: Sequence[s
         _settled(site)
 
 
-def _settled(site: Site) -> None:
-    """Wait for the ensemble. Raises GateError when it does not come."""
+def _majority(site: Site, words: list[str], members: Sequence[str]) -> list[str]:
+    """Give members their data, with none of them running; those that have it. Raises PlaybookFailed when they are
+    no majority: nothing may be started then."""
+    from dsdeploy import quorum
+    from dsdeploy.backup import play
+
+    try:
+        play.program(site, words, members, "restore")
+    except PlaybookFailed as error:
+        lost = [name for name in members if any(one.where.startswith(f"host {name},") for one in error.problems)]
+        there = [name for name in members if name not in lost]
+        if not lost or len(there) < quorum.majority(len(site.members)):
+            raise
+        output.errors(error.problems)
+        output.note(f"{', '.join(there)} are a majority and are started; then dsdeploy up SITE: {', '.join(lost)} follows")
+        return there
+    return list(members)
+
+
+def _settled(site: Site, wanted: Sequence[str] = ()) -> None:
+    """Wait until these members serve, or all. Raises GateError when the ensemble does not come."""
     from time import monotonic
 
     from dsdeploy import quorum, rolling
@@ -81,7 +100,7 @@ def _settled(site: Site) -> None:
     deadline = monotonic() + rolling.SETTLE_SECONDS
     with output.step("wait for the ensemble"):
         now = rolling.patient(site)
-        while not (now.ok and len(now.serving) == len(now.voters)) and monotonic() < deadline:
+        while not (now.ok and set(wanted or now.voters) <= set(now.serving)) and monotonic() < deadline:
             now = rolling.patient(site)
     if not now.ok:
         raise GateError(f"the ensemble does not serve: {now.why}", f"ensemble of {site.site}", quorum.MEND)

@@ -43,9 +43,7 @@ def test_all_is_read_in_seven_nights(machine: Machine, weights: Path) -> None:
     assert read == sum(path.stat().st_size for path in weights.iterdir())
 
 
-def test_a_damaged_file_is_found_once_a_week_and_told_every_night_until_mended(
-    machine: Machine, weights: Path
-) -> None:
+def test_a_damaged_file_is_found_once_a_week_and_told_every_night_until_mended(machine: Machine, weights: Path) -> None:
     victim = weights / "9.bin"
     whole = victim.read_bytes()
     victim.write_bytes(b"x" + whole[1:])

@@ -116,3 +116,66 @@ def test_a_fresh_host_takes_the_highest_number_from_offsite(backed_up: Machine) 
     shutil.rmtree(backed_up.root / "live")
     done = backed_up.good("restore")
     assert done["sequence"] == 2 and backed_up.live("epoch").read_text() == "8 2-up\n"
+
+
+def with_ledger(machine: Machine) -> Machine:
+    """As the role has it: the ledger is in every snapshot."""
+    (machine.root / "sets" / "ledger.json").write_text(
+        json.dumps({"name": "ledger", "paths": [str(machine.state / "ledger.jsonl")]})
+    )
+    return machine
+
+
+def test_a_host_that_lost_its_ledger_knows_again_which_snapshots_are_good(machine: Machine) -> None:
+    with_ledger(machine)
+    for _ in range(3):
+        machine.good("run")
+    shutil.rmtree(machine.state)
+    shutil.rmtree(machine.live("runs"))
+    assert machine.good("restore", "--what", "journal")["sequence"] == 3
+    found = machine.good("list")
+    assert [(one["sequence"], one["state"]) for one in found["snapshots"]] == [(n, "good") for n in (1, 2, 3)]
+    assert found["unknown"] == [] and machine.good("run")["sequence"] == 4
+
+
+def test_a_backup_after_the_loss_goes_on_counting_too(machine: Machine) -> None:
+    with_ledger(machine)
+    machine.good("run")
+    machine.good("run")
+    shutil.rmtree(machine.state)
+    assert machine.good("run")["sequence"] == 3
+    assert machine.good("list")["unknown"] == []
+
+
+def test_a_ledger_that_is_there_is_not_replaced_by_an_older_one(machine: Machine) -> None:
+    with_ledger(machine)
+    machine.good("run")
+    machine.good("run")
+    machine.good("restore", "1")
+    assert [one["sequence"] for one in machine.good("list")["snapshots"]] == [1, 2]
+
+
+def test_a_fresh_host_counts_on_from_what_is_offsite(machine: Machine) -> None:
+    with_ledger(machine).settings(offsite=str(machine.offsite))
+    machine.good("run")
+    machine.good("run")
+    shutil.rmtree(machine.state)
+    shutil.rmtree(machine.repository)
+    assert machine.good("restore", "--what", "journal", "--replace")["sequence"] == 2
+    assert machine.good("run")["sequence"] == 3
+    shutil.rmtree(machine.state)
+    shutil.rmtree(machine.repository)
+    assert machine.good("run")["sequence"] == 4
+
+
+def test_an_offsite_repository_that_is_gone_is_not_begun_anew(machine: Machine) -> None:
+    machine.settings(offsite=str(machine.offsite))
+    machine.good("run")
+    shutil.rmtree(machine.offsite)
+    code, _, said = machine.call("run")
+    assert code == 6 and "the offsite repository is gone" in said and not machine.offsite.exists()
+    ledger = machine.state / "ledger.jsonl"
+    lines = [line for line in ledger.read_text().splitlines() if '"event":"offsite"' not in line]
+    ledger.write_text("\n".join(lines) + "\n")  # what the hint says
+    machine.good("run")
+    assert all(one["offsite"] for one in machine.good("list")["snapshots"])

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from . import decide, ledger, place, prove, where
+from . import decide, ledger, lost, place, prove, where
 from .alone import alone
 from .config import Config
 from .errors import DONE, Trouble
@@ -18,7 +18,7 @@ from .files import remove, sync
 from .ledger import Entry
 from .restic import Repository
 from .run import Say
-from .stage import SETS
+from .stage import LEDGER, SETS
 
 ROOM = 64 << 20  # bytes to leave free
 
@@ -29,7 +29,7 @@ def restore(config: Config, say: Say, snapshot: str = "", what: Sequence[str] = 
     """Into the folder `to`, or in place. Raises Trouble; the words say whether anything was changed."""
     config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with alone(config.state / "lock", config.wait) as hold:
-        repository, identity, wanted = find(config, snapshot, source, hold)
+        repository, identity, wanted = find(config, snapshot, source, hold, say)
         say(f"restoring {identity[:8]} from {repository.at}")
         # beside the target, so that the last step is a rename on one disk
         scratch = Path(to.rstrip("/") + ".partial") if to else config.scratch
@@ -39,6 +39,9 @@ def restore(config: Config, say: Say, snapshot: str = "", what: Sequence[str] = 
             _room(repository, identity, scratch)
             document = prove.compare(prove.restored(repository, identity, scratch), config.site, config.host, wanted)
             names = _names(document, what)
+            if not to:
+                names = [name for name in names if name != LEDGER]
+                lost.count_on(config, document["sequence"])
             if to:
                 done, services = _into(scratch, Path(to), document, names), []
             else:
@@ -59,11 +62,15 @@ def restore(config: Config, say: Say, snapshot: str = "", what: Sequence[str] = 
             "sets": names, "services": services, "messages": done}  # fmt: skip
 
 
-def find(config: Config, asked: str, source: str, hold: Optional[int]) -> Tuple[Repository, str, str]:
+def find(config: Config, asked: str, source: str, hold: Optional[int], say: Say) -> Tuple[Repository, str, str]:
     """(repository, the snapshot's id in it, digest of its list). Raises Trouble naming what there is instead.
 
-    On a fresh host there is no ledger: then the newest snapshot offsite whose list says the highest number is taken.
+    A host that lost its ledger gets it back from its own repository. On a fresh one there is neither: then the
+    snapshot offsite whose list says the highest number is taken.
     """
+    here = where.local(config, hold)
+    if source != "offsite" and (Path(here.address) / "config").exists():
+        lost.relearn(config, here, say)
     book = ledger.read(config.ledger)
     entry = decide.chosen(book.ordered(), asked)
     if entry:
@@ -73,7 +80,7 @@ def find(config: Config, asked: str, source: str, hold: Optional[int]) -> Tuple[
         known = f"newest good one: {newest.sequence} ({newest.snapshot[:8]})" if newest else "there is no good one"
         raise Trouble(f"no snapshot {asked} here; {known}", config.repository, "dsdeploy backup list SITE")
     for repository in _places(config, source, hold):
-        best = _highest(repository, config, asked)
+        _, best = lost.highest(repository, config, asked)
         if best:
             return repository, best, ""
     raise Trouble("no snapshot of this host is to be found, here or offsite", config.repository,
@@ -98,27 +105,6 @@ def _places(config: Config, source: str, hold: Optional[int]) -> List[Repository
     found = [here] if source != "offsite" and (Path(here.address) / "config").exists() else []
     away = where.offsite(config, hold) if source != "local" else None
     return [*found, *([away] if away else [])]
-
-
-def _highest(repository: Repository, config: Config, asked: str) -> str:
-    """The snapshot of this host with the highest number in its list; dates are not trusted. "" without one."""
-    best = (-1, "")
-    for one in repository.snapshots():
-        if one.get("hostname") != config.host or (asked and not str(one["id"]).startswith(asked)):
-            continue
-        code, said, _ = repository.call(("dump", str(one["id"]), "/manifest.json"))
-        number = _sequence(said, config) if code == 0 else -1
-        best = max(best, (number, str(one["id"])))
-    return best[1] if best[0] >= 0 else ""
-
-
-def _sequence(said: str, config: Config) -> int:
-    try:
-        found = json.loads(said)
-        ours = (found["site"], found["host"]) == (config.site, config.host)
-        return int(found["sequence"]) if ours else -1
-    except (ValueError, KeyError, TypeError):
-        return -1
 
 
 def _room(repository: Repository, identity: str, scratch: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
-from . import decide, ledger, metrics, prove, repair, stage, where
+from . import decide, ledger, lost, metrics, prove, repair, stage, where
 from .alone import alone, wait_for_switch
 from .config import Config
 from .errors import DONE, ELSEWHERE, Trouble
@@ -48,6 +48,7 @@ class Backup:
     def make(self) -> None:
         """A proven snapshot, noted in the ledger. Raises Trouble; then nothing that was proven has changed."""
         repository = self.opened()
+        lost.remember(self.config, repository, where.offsite(self.config, self.hold), self.tell)
         book = self.book
         kind = "full" if self.full else decide.kind(book.ordered(), self.config.full_every)
         try:
@@ -160,6 +161,7 @@ class Backup:
             here = where.local(self.config, self.hold)
             source = ("--from-repo", here.address, "--from-password-file", str(here.password))
             if not away.exists():
+                where.refuse_lost(self.config, away, self.book.ordered())
                 away.run("init", *source, "--copy-chunker-params")
             away.run("unlock")
             for entry in decide.best_offsite(self.book.ordered()):

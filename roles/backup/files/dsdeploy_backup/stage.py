@@ -24,6 +24,7 @@ from .files import digest, empty, put
 
 MANIFEST = "manifest.json"
 SETS = "sets"
+LEDGER = "ledger"  # the set with this host's own list of snapshots: never put in the place of one that is there
 TRIES = 3
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 

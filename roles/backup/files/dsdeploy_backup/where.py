@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from .config import Config
 from .errors import USAGE, Trouble
+from .ledger import Entry
 from .restic import Repository
 
 _SFTP = re.compile(
@@ -37,6 +38,14 @@ def offsite(config: Config, hold: Optional[int] = None) -> Optional[Repository]:
         environment = {"AWS_SHARED_CREDENTIALS_FILE": str(config.secret("offsite"))}
     return Repository(address, _password(config), cache, tuple(options), environment, config.limit, hold,
                       f"the offsite repository {base}/{config.host}")  # fmt: skip
+
+
+def refuse_lost(config: Config, away: Repository, entries: Sequence[Entry]) -> None:
+    """Raises Trouble where an offsite repository was before: a disk that is not mounted is not begun anew."""
+    if any(entry.offsite for entry in entries):
+        forget = f"sed -i '/\"event\":\"offsite\"/d' {config.ledger}"
+        hint = f"mount or bring it back; if it is lost: {forget}; then all is copied anew"
+        raise Trouble("the offsite repository is gone", away.at, hint)
 
 
 def _password(config: Config) -> Path:
