@@ -25,10 +25,9 @@ pytestmark = pytest.mark.lab
 
 HOSTS = ("gw1", "gw2", "gpu1", "gpu2")
 MEMBERS = ("gw1", "gpu1", "gpu2")
-RECORD = "/dsdeploy/e2e/release"
 TIMERS = "dsdeploy-backup.timer dsdeploy-rehearse.timer dsdeploy-verify.timer dsdeploy-logs.timer"
 CALM = {"when": "02:30", "rehearse": "monthly", "verify": "04:30", "logs": "hourly"}
-HASTY = {"when": '"*:*:0/15"', "rehearse": '"*:*:0/30"', "verify": '"*:*:0/15"', "logs": '"*:*:0/10"'}
+HASTY = {"when": '"*:*:0/30"', "rehearse": '"*:*:15/30"', "verify": '"*:*:0/30"', "logs": '"*:*:0/20"'}
 SECTIONS = """
 backup: {{password_file: backup.password, jitter: 0s, when: {when}, rehearse: {rehearse}, verify: {verify}}}
 logs: {{when: {logs}, file_size: 1MiB, total: 8MiB, journal: 64MiB}}
@@ -72,8 +71,9 @@ def digests(lab: Lab, host: str) -> dict[str, str]:
 
 def record(lab: Lab) -> str:
     """What the ensemble keeps as the release that serves."""
-    with session(load_site(lab.site), MEMBERS) as asked:
-        found = asked.read(RECORD)
+    site = load_site(lab.site)
+    with session(site, MEMBERS) as asked:
+        found = asked.read(f"/dsdeploy/{site.site}/release")
     assert found is not None
     return str(found[0])
 
