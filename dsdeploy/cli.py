@@ -159,16 +159,21 @@ def up(site: Path, dry: bool, only: str | None, limit: str, **how: Any) -> int:
 @SITE
 @JSON
 @LIMIT
-def status(site: Path, as_json: bool, limit: str) -> int:
+@click.option("--watch", "again", is_flag=True, help="Look again and again, on a screen of its own, until Ctrl-C.")
+def status(site: Path, as_json: bool, limit: str, again: bool) -> int:
     """What serves, on which hosts, and what is wrong. Exit 0 only if the site is healthy.
 
     \b
     Example:  dsdeploy status site.yml
               dsdeploy status site.yml --json | jq .healthy
+              dsdeploy status site.yml --watch
     """
     from dsdeploy.commands.status import status as run
+    from dsdeploy.commands.status import watch
 
-    return run(site, as_json=as_json, limit=names(limit))
+    if again and as_json:
+        raise click.UsageError("--watch draws on a terminal; --json says it once")
+    return watch(site, limit=names(limit)) if again else run(site, as_json=as_json, limit=names(limit))
 
 
 @cli.command()

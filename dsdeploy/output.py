@@ -14,7 +14,8 @@ from functools import cache
 from time import monotonic
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -55,12 +56,23 @@ def emit_json(value: Any) -> None:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
     """A table as wide as the terminal; an empty one is not printed."""
-    if not rows:
-        return
-    grid = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False)
+    if rows:
+        console().print(grid(columns, rows, title))
+
+
+def grid(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> Table:
+    """The same, not yet printed."""
+    made = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False)
     for row in rows:
-        grid.add_row(*(Text(cell) for cell in row))
-    console().print(grid)
+        made.add_row(*(Text(cell) for cell in row))
+    return made
+
+
+@contextmanager
+def screen() -> Iterator[Callable[[Sequence[RenderableType]], None]]:
+    """A screen of its own, which the function it yields draws over in place; at the end the terminal is as it was."""
+    with Live(console=console(), screen=True, auto_refresh=False) as live:
+        yield lambda parts: live.update(Group(*parts), refresh=True)
 
 
 def errors(problems: Sequence[Problem]) -> None:

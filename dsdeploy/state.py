@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dsdeploy.quorum import Quorum
@@ -27,6 +27,7 @@ class HostStatus:
     warnings: tuple[str, ...]
     watched: tuple[str, ...] = ()  # problems of GPUs and what the health timer did: no run made or can mend them
     kept: Kept | None = None  # ages of backup, verification and logs; None where the site file asks for neither
+    figures: dict[str, float] = field(default_factory=dict)  # see dsdeploy.figures
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ KINDS = [
     facts.AnsweringEngines, facts.BusGpus, facts.Clock, facts.Disks, facts.DriverModule, facts.EngineLog,
     facts.Engines, facts.Epoch, facts.Fabric, facts.Footprint, facts.GpuHealths, facts.GpuLog,
     facts.GpuReport, facts.GpuTopology, facts.Gpus, facts.HealthState, facts.HostLog, facts.Hugepages,
-    facts.IbDevinfo, facts.IbStat, facts.Interpreter, facts.Kept, facts.Memory, facts.NvSwitch, facts.Os,
+    facts.IbDevinfo, facts.IbStat, facts.Interpreter, facts.Kept, facts.Measured, facts.Memory, facts.NvSwitch,
+    facts.Os,
     facts.PackageLock, facts.PortCounters, facts.Ports, facts.RdmaLinks, facts.Releases, facts.Rotation,
     facts.RouterState, facts.Runs, facts.SecureBoot, facts.SiteId, facts.Srvr, facts.StackState,
     facts.TensorRt, facts.Thp, facts.Weights,
@@ -36,7 +37,7 @@ SITE = Site.model_validate({
         "gpu": {"address": "fd00::7", "roles": ["engine", "zookeeper"]},
     },
     "model": {"name": "deepseek-tiny", "version": "v1", "source": "/mnt/weights"},
-    "fabric": {}, "health": {"gpus": 8}, "logs": {},
+    "fabric": {}, "health": {"gpus": 8}, "logs": {}, "monitor": {},
 })  # fmt: skip
 
 PLANS = SITE.model_copy(update={"engine": SITE.engine.model_copy(update={"runtime": "triton"})})

@@ -37,6 +37,7 @@ from dsdeploy.facts.ib_links import RdmaLinks
 from dsdeploy.facts.ib_stat import IbStat
 from dsdeploy.facts.interpreter import Interpreter
 from dsdeploy.facts.kept import Kept
+from dsdeploy.facts.measured import Measured
 from dsdeploy.facts.memory import Memory
 from dsdeploy.facts.nvswitch import NvSwitch
 from dsdeploy.facts.os import Os
@@ -87,6 +88,7 @@ __all__ = [
     "IbStat",
     "Interpreter",
     "Kept",
+    "Measured",
     "Memory",
     "NvSwitch",
     "Os",

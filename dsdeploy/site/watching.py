@@ -41,7 +41,7 @@ class Monitor(Section):
     scrape_interval: Duration = Field(15.0, ge=1, le=300, description="How often everything is read.")
     retention_days: Whole = Field(15, ge=1, le=3650, description="How long measurements are kept.")
     listen: Flag = Field(
-        False, description="Prometheus and Alertmanager also on the host's own address; false: on loopback."
+        False, description="Prometheus and Alertmanager on the host's own address; false: on loopback."
     )
     prometheus_port: OpenPort = Field(9090, description="Port of Prometheus.")
     alertmanager_port: OpenPort = Field(9093, description="Port of Alertmanager.")

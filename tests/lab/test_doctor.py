@@ -1,0 +1,101 @@
+"""Faults made on machines: doctor names each, the command it gives mends it; archives hold no secret and are enough."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsdeploy.site import load as load_site
+
+from .conftest import Lab
+from .test_up import wait_for
+
+pytestmark = pytest.mark.lab
+
+CANARIES = {"comment": "canary-in-a-comment-1", "log": "canary-in-a-log-2", "request": "canary-in-a-request-3"}
+
+
+@pytest.fixture(scope="module")
+def serving(lab: Lab) -> str:
+    return lab.serving()
+
+
+@contextmanager
+def secrets_about(lab: Lab) -> Iterator[None]:
+    """Where people leave them: the site file, a run's log, and what a router logs of a request it refuses."""
+    before = lab.site.read_text()
+    newest = max((lab.folder / ".dsdeploy").glob("*/runs/*"), key=lambda run: run.name)
+    log = newest / "zz.log"
+    lab.site.write_text(f"{before}# password: {CANARIES['comment']}\n")
+    log.write_text(f"Authorization: Bearer {CANARIES['log']}\n")
+    lab.tell("gw2", f"curl -s -o /dev/null 'http://{lab.address('gw2')}:8000/slots?api_key={CANARIES['request']}'")
+    yield
+    lab.site.write_text(before)
+    log.unlink()
+
+
+def found(lab: Lab, *words: str) -> list[dict[str, Any]]:
+    """doctor's findings about the faults of this file; what old lines of a log still tell is not among them."""
+    said = json.loads(lab.run("doctor", *words, "--json", code=None).stdout)
+    return [one for one in said["findings"] if one["entry"] in ("quorum", "hung", "port")]
+
+
+def told(archive: Path) -> str:
+    with tarfile.open(archive) as packed:
+        return "".join(file.read().decode() for name in packed.getnames() if (file := packed.extractfile(name)))
+
+
+def test_three_faults_are_named_and_mended_by_the_commands_that_stand_there(
+    lab: Lab, serving: str, tmp_path: Path
+) -> None:
+    unit = f"dsdeploy-engine@{lab.rotation()['gw1']['gpu1']}"
+    for host in ("gpu1", "gpu2"):
+        lab.tell(host, "systemctl stop zookeeper")
+    lab.tell("gpu1", f"systemctl kill -s STOP {unit}")
+    lab.tell("gw2", "systemctl stop haproxy && systemd-run --quiet --unit squatter python3 -m http.server 8000")
+    wait_for(lambda: "LISTEN" in lab.tell("gw2", "ss -Hltn 'sport = 8000'"), 20)
+    archive = tmp_path / "support.tar.gz"
+    with secrets_about(lab):
+        sick = {one["entry"]: one for one in found(lab, str(lab.site), "--bundle", str(archive))}
+    assert set(sick) == {"quorum", "hung", "port"}
+    assert sick["quorum"]["cause"].startswith("1 of 3 members serve, 2 are needed; down: gpu1, gpu2")
+    # the archive alone says the same, and nothing that was to stay here
+    assert {one["entry"]: one for one in found(lab, "--from", str(archive))} == sick
+    assert [name for name, canary in CANARIES.items() if canary in told(archive)] == []
+    # each command as it is printed
+    named = {host.address: name for name, host in load_site(lab.site).hosts.items()}
+    for address, command in re.findall(r"ssh (\S+) (systemctl start zookeeper)", sick["quorum"]["command"]):
+        lab.tell(named[address], command)
+    lab.tell("gpu1", sick["hung"]["command"].removesuffix(" on gpu1"))
+    pid = re.search(r"stop pid (\d+) on gw2", sick["port"]["command"])
+    assert pid is not None
+    lab.tell("gw2", f"kill {pid[1]}")
+    assert "dsdeploy up SITE" in sick["port"]["command"]
+    lab.up("--only", "router")
+    wait_for(lambda: lab.run("status", str(lab.site), code=None).returncode == 0, 90)
+    assert [one for one in found(lab, str(lab.site)) if one["entry"] != "port" or one["host"] != "gw2"] == []
+
+
+def test_an_up_that_fails_leaves_an_archive_and_names_it(lab: Lab, serving: str) -> None:
+    lab.tell("gw2", "systemctl stop haproxy && systemctl mask --runtime haproxy")
+    try:
+        with secrets_about(lab):
+            failed = lab.up("--only", "router", code=1)
+    finally:
+        lab.tell("gw2", "systemctl unmask --runtime haproxy && systemctl start haproxy")
+    words = r"what the hosts say now is in (\S+\.tar\.gz); dsdeploy doctor --from (\S+) explains it"
+    named = re.search(words, failed.stderr)
+    assert named is not None and named[1] == named[2], failed.stderr
+    text = told(Path(named[1]))
+    assert "haproxy.service is masked" in text, "the task that failed is in it"
+    assert [name for name, canary in CANARIES.items() if canary in text] == []
+    assert Path(named[1]).stat().st_mode & 0o777 == 0o600
+    lab.run("doctor", "--from", named[1], code=None)
+    wait_for(lambda: lab.run("status", str(lab.site), code=None).returncode == 0, 90)
