@@ -22,6 +22,7 @@ import pytest
 
 from dsdeploy.site import load as load_site
 
+from ..roles.monitor.monitored import captured
 from .alarms import Receiver, asked, receiving
 from .breaking import Fault, Measured, phases
 from .conftest import NETWORK, PROMPT, ROOT, Lab
@@ -29,7 +30,6 @@ from .test_up import wait_for
 
 pytestmark = pytest.mark.lab
 
-SCRAPES = ROOT / "tests" / "roles" / "monitor" / "scrapes"
 BOARDS = sorted((ROOT / "roles" / "monitor" / "files" / "grafana").glob("*.json"))
 PATIENCE_S = 120.0
 UNITS = "prometheus prometheus-alertmanager prometheus-node-exporter dsdeploy-metrics.timer"
@@ -38,7 +38,7 @@ monitor:
   scrape_interval: 2s
   webhook: "http://{address}:{port}/"
   thresholds:
-    {{down: 2s, hung: 4s, latency: 30ms, latency_for: 4s, gpu_idle_for: 4s, recent: 20s, disk_critical: 0.1, disk: 0.12,
+    {{down: 2s, hung: 4s, latency: 20ms, latency_for: 4s, gpu_idle_for: 4s, recent: 20s, disk_critical: 0.1, disk: 0.12,
      burn_fast: 96s, burn_slow: 144s, backup: 1h, certificate: 7d, stuck: 1h}}
 """
 NAME = re.compile(
@@ -74,7 +74,7 @@ def requests(lab: Lab, router: str) -> Iterator[None]:
     def ask() -> None:
         while not ended.wait(0.25):
             try:
-                lab.ask(body=PROMPT | {"max_tokens": 16}, router=router)
+                lab.ask(body=PROMPT | {"max_tokens": 64}, router=router)
             except OSError:
                 continue
 
@@ -139,16 +139,6 @@ def test_each_fault_is_told_by_its_alert_and_ends_with_it(
             others = {word.labels["alertname"] for word in receiver.words} - {row[1] for row in rows}
             print(f"told beside these: {', '.join(sorted(others)) or 'nothing'}")
     assert len(rows) > 15
-
-
-def captured() -> dict[str, str]:
-    """Name -> the file of tests/roles/monitor/scrapes it was seen in."""
-    found: dict[str, str] = {}
-    for path in sorted(SCRAPES.iterdir()):
-        for line in path.read_text().splitlines():
-            if line and not line.startswith("#"):
-                found.setdefault(re.split(r"[{\s]", line)[0], path.name)
-    return found
 
 
 # what only GPUs and backups bring about is written by a program of ours, which has tests of its own
@@ -223,8 +213,9 @@ def test_watch_redraws_on_a_terminal_of_80_columns_until_ctrl_c(measured: Lab) -
     drawn, after = said.decode().split("\x1b[?1049l")
     assert "is healthy" in after and "Traceback" not in after
     assert re.search(r"\x1b\[\d*[JK]", drawn) is None  # nothing is cleared before it is drawn
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn)
-    assert max(len(line.rstrip("\r")) for line in plain.split("\n")) <= 80
+    for frame in drawn.split("\x1b[H"):
+        plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", frame)
+        assert max(len(line.rstrip("\r")) for line in plain.split("\n")) <= 80
 
 
 def terminal() -> dict[str, str]:

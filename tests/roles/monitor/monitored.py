@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +53,16 @@ def rules(given: Site | None = None) -> str:
 
 def render(template: str, given: Site | None = None, **more: Any) -> str:
     return environment().get_template(template).render(variables(given or site(), **more))
+
+
+def captured() -> dict[str, str]:
+    """Metric name -> the file in scrapes/ it stands in: what an exporter said, or the names its documentation gives."""
+    found: dict[str, str] = {}
+    for path in sorted((Path(__file__).parent / "scrapes").iterdir()):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            kind = re.match(r"# TYPE (\S+) (\w+)", line)
+            names = [kind[1]] if kind else [] if line.startswith("#") else [re.split(r"[{\s]", line)[0]]
+            if kind and kind[2] == "histogram":
+                names = [kind[1] + part for part in ("_bucket", "_sum", "_count")]
+            found.update(dict.fromkeys(names, path.name))
+    return found

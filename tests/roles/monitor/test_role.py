@@ -210,14 +210,7 @@ WRITERS = (
 
 def scraped(host: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Metric name -> where it was seen: a capture, a declared list, or our own program's words."""
-    found: dict[str, str] = {}
-    for path in sorted((HERE / "scrapes").iterdir()):
-        for line in path.read_text().splitlines():
-            kind = re.match(r"# TYPE (\S+) (\w+)", line)
-            names = [kind[1]] if kind else [] if line.startswith("#") else [re.split(r"[{\s]", line)[0]]
-            if kind and kind[2] == "histogram":
-                names = [kind[1] + part for part in ("_bucket", "_sum", "_count")]
-            found.update(dict.fromkeys(names, path.name))
+    found = monitored.captured()
     for role, file, prefix, pattern in WRITERS:  # what the other roles write into the same folder
         text = (monitored.ROLE.parent / role / "files" / file).read_text(encoding="utf-8")
         found.update(dict.fromkeys((prefix + name for name in re.findall(pattern, text)), role))
