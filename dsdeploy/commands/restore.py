@@ -86,7 +86,8 @@ def _majority(site: Site, words: list[str], members: Sequence[str]) -> list[str]
         if not lost or len(there) < quorum.majority(len(site.members)):
             raise
         output.errors(error.problems)
-        output.note(f"{', '.join(there)} are a majority and are started; then dsdeploy up SITE: {', '.join(lost)} follows")
+        started, left = ", ".join(there), ", ".join(lost)
+        output.note(f"{started} are a majority and are started; then dsdeploy up SITE: {left} follows")
         return there
     return list(members)
 

@@ -43,7 +43,7 @@ def offsite(config: Config, hold: Optional[int] = None) -> Optional[Repository]:
 def refuse_lost(config: Config, away: Repository, entries: Sequence[Entry]) -> None:
     """Raises Trouble where an offsite repository was before: a disk that is not mounted is not begun anew."""
     if any(entry.offsite for entry in entries):
-        forget = f"sed -i '/\"event\":\"offsite\"/d' {config.ledger}"
+        forget = f'sed -i \'/"event":"offsite"/d\' {config.ledger}'
         hint = f"mount or bring it back; if it is lost: {forget}; then all is copied anew"
         raise Trouble("the offsite repository is gone", away.at, hint)
 
