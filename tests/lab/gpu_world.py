@@ -21,7 +21,7 @@ from ..roles.stack.debs import repository
 from ..roles.stack.world import Package
 
 ROOT = Path(__file__).resolve().parents[2]
-STACK = "cuda13"
+STACK = "cuda12.8"
 ANSWERS = "/srv/gpu/nvml"
 UNIT = b"[Service]\nExecStart=/bin/true\nRemainAfterExit=yes\n[Install]\nWantedBy=multi-user.target\n"
 JOURNAL = """#!/bin/sh
@@ -74,6 +74,31 @@ def compiled(scratch: Path) -> Path:
     words = ["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1", f'-DANSWERS="{ANSWERS}"']
     subprocess.run([*words, "-o", str(made), str(source)], check=True)
     return made
+
+
+def wrong(url: str) -> str:
+    """Shell lines that leave what a hand may have: another driver, Fabric Manager of a third, a `cuda` that drags."""
+    place = f"{url}developer.download.nvidia.com/compute/cuda/repos/debian12/x86_64/"
+    words = "nvidia-open=590.48.01-1ubuntu1 nvidia-fabricmanager=580.999.01-1ubuntu1 cuda"
+    return (
+        f"echo 'deb [trusted=yes] {place} /' > /etc/apt/sources.list.d/cuda-debian12.list && apt-get -q update && "
+        f"DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install {words} unattended-upgrades"
+    )
+
+
+NIGHTLY = """
+echo 'Unattended-Upgrade::Origins-Pattern { "origin=NVIDIA"; };' > /etc/apt/apt.conf.d/99tests
+unattended-upgrade --dry-run -v 2>&1 | sed -n 's/^Packages that will be upgraded://p'
+"""
+# all three things that keep a version where it is, away and back
+LOOSE = """
+mkdir -p /srv/aside; apt-mark showhold > /srv/aside/held; apt-mark unhold $(cat /srv/aside/held)
+mv /etc/apt/preferences.d/dsdeploy-stack /etc/apt/apt.conf.d/52dsdeploy-stack /srv/aside/
+"""
+FAST = """
+mv /srv/aside/dsdeploy-stack /etc/apt/preferences.d/; mv /srv/aside/52dsdeploy-stack /etc/apt/apt.conf.d/
+apt-mark hold $(cat /srv/aside/held)
+"""
 
 
 def bus(gpus: int, switches: int = 0) -> str:

@@ -101,8 +101,9 @@ def stage(lab: Gpus, only: str) -> dict[str, Any]:
     return done
 
 
-def test_up_brings_the_stack_holds_it_and_has_nothing_to_do_after_that(lab: Gpus) -> None:
+def test_up_brings_the_stack_in_place_of_a_wrong_one_and_holds_it(lab: Gpus) -> None:
     stage(lab, "prep")
+    lab.tell("eight", gpu_world.wrong(f"http://{NETWORK}10/stack/"))
     assert stage(lab, "stack")["changed"] > 0
     for host, fabric in (("one", False), ("eight", True)):
         there = dict(line.split() for line in lab.tell(host, "dpkg-query -W").splitlines() if len(line.split()) == 2)
@@ -110,14 +111,21 @@ def test_up_brings_the_stack_holds_it_and_has_nothing_to_do_after_that(lab: Gpus
         drivers.pop("nvidia-driver-pinning-580")
         assert set(drivers.values()) == {"580.178.04"} and "nvidia-open" in drivers
         assert ("nvidia-fabricmanager" in drivers) is fabric  # only where there are NVSwitches, and as the driver
-        # a nightly upgrade has newer ones on offer, and leaves them all
-        lab.tell(host, "apt-get -q update")
+        assert "cuda" not in there and "cuda-toolkit-12-8" in there
+        assert "release 12.8" in lab.tell(host, "/usr/local/cuda-12.8/bin/nvcc --version")
+        # there is something newer, and an upgrade by hand leaves it where it is
         assert "590.48.01" in lab.tell(host, "apt-cache madison nvidia-open")
-        upgraded = lab.tell(host, "apt-get -q -s -o APT::Get::Show-Upgraded=true dist-upgrade")
-        assert not [line for line in upgraded.splitlines() if line.startswith("Inst") and "nvidia" in line]
+        assert "nvidia" not in lab.tell(host, "apt-get -q -s dist-upgrade | grep ^Inst", check=False)
         units = lab.tell(host, "systemctl is-enabled nvidia-persistenced nvidia-fabricmanager", check=False)
         assert units.split()[: 1 + fabric] == ["enabled"] * (1 + fabric)
     assert stage(lab, "stack")["changed"] == 0
+
+
+def test_a_nightly_upgrade_would_move_the_driver_and_does_not(lab: Gpus) -> None:
+    assert lab.tell("eight", gpu_world.NIGHTLY).split() == []
+    lab.tell("eight", gpu_world.LOOSE)
+    assert {"nvidia-open", "libcudnn9-cuda-12"} <= set(lab.tell("eight", gpu_world.NIGHTLY).split())
+    lab.tell("eight", gpu_world.FAST)
 
 
 def test_gpus_that_are_well_are_counted_and_nothing_is_said(lab: Gpus) -> None:
@@ -142,8 +150,9 @@ def test_a_gpu_off_the_bus_refuses_a_run_and_is_named_everywhere(lab: Gpus) -> N
     assert metrics['dsdeploy_gpus{state="answering"}'] == 7 and metrics['dsdeploy_gpus{state="on_bus"}'] == 8
     assert sum(value for name, value in metrics.items() if name.startswith("dsdeploy_gpu_up{")) == 7
     found = lab.check(1)
-    assert [one["what"] for one in found["problems"]] == [f"eight: {words}"]
-    assert lab.watched() == {"one": [], "eight": [f"gpu: {words}", *lab.watched()["eight"][1:]]}
+    assert [one["error"] for one in found["problems"]] == [f"eight: {words}"]
+    told = lab.watched()
+    assert told["one"] == [] and f"gpu: {words}" in told["eight"], told
 
 
 def test_xids_and_memory_errors_are_told_and_those_of_a_program_are_only_counted(lab: Gpus) -> None:
