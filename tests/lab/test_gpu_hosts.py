@@ -21,7 +21,7 @@ from .conftest import Lab, why_not
 
 pytestmark = pytest.mark.lab
 
-NETWORK = "10.90.4."
+NETWORK = "10.90.14."
 SITE = f"""
 site: gpus
 ssh: {{user: root, identity: id_ed25519, known_hosts: known_hosts}}
