@@ -179,3 +179,17 @@ def test_an_offsite_repository_that_is_gone_is_not_begun_anew(machine: Machine) 
     ledger.write_text("\n".join(lines) + "\n")  # what the hint says
     machine.good("run")
     assert all(one["offsite"] for one in machine.good("list")["snapshots"])
+
+
+def test_folders_that_were_lost_come_back_with_owner_and_mode(machine: Machine) -> None:
+    runs = machine.live("runs")
+    runs.chmod(0o751)
+    (runs / "below").mkdir(mode=0o700)
+    (runs / "below" / "2-up.jsonl").write_text("{}\n")
+    if os.geteuid() == 0:
+        os.chown(runs / "below", 65534, 65534)
+    before = {path: (path.stat().st_mode, path.stat().st_uid) for path in (runs, runs / "below")}
+    machine.good("run")
+    shutil.rmtree(runs)
+    machine.good("restore", "--what", "journal")
+    assert {path: (path.stat().st_mode, path.stat().st_uid) for path in before} == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
@@ -80,7 +81,7 @@ def _number(path: Path) -> int:
 
 def _beside(found: Path, live: Path) -> Path:
     """A copy on the live one's own disk, whole and on disk before anything is renamed."""
-    live.parent.mkdir(parents=True, exist_ok=True)
+    _parents(found, live)
     new = live.with_name(f".{live.name}.restored")
     remove(new)
     try:
@@ -90,6 +91,20 @@ def _beside(found: Path, live: Path) -> Path:
         remove(new)
         raise
     return new
+
+
+def _parents(found: Path, live: Path) -> None:
+    """Folders above that are not there, with the owner and mode that they had."""
+    missing: List[Tuple[Path, Path]] = []
+    at, like = live.parent, found.parent
+    while not at.exists():
+        missing.append((at, like))
+        at, like = at.parent, like.parent
+    for folder, source in reversed(missing):
+        folder.mkdir()
+        seen = source.stat()
+        os.chown(str(folder), seen.st_uid, seen.st_gid)
+        folder.chmod(stat.S_IMODE(seen.st_mode))
 
 
 def _copy(found: Path, new: Path, live: Path) -> None:

@@ -37,6 +37,8 @@ def sets(folder: Path) -> List[Dict[str, Any]]:
             one = json.loads(path.read_text(encoding="utf-8"))
             if not _NAME.fullmatch(one["name"]) or not ("zookeeper" in one or isinstance(one["paths"], list)):
                 raise ValueError("no name, or nothing to back up")
+            if one["name"] in [other["name"] for other in found]:
+                raise ValueError("another file has the same name in it")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise Trouble(f"not a set of files to back up: {error}", str(path), f"mend or remove {path}") from error
         found.append(one)
@@ -62,6 +64,7 @@ def stage(config: Config, sequence: int, kind: str) -> Dict[str, Any]:
         else:
             for path in _files(one["paths"], [*one.get("exclude", []), str(config.secrets), str(config.secrets / "*")]):
                 _take(path, place, document["warnings"])
+        _folders(place)
         document["sets"][one["name"]] = {**about, "files": described(place)}
     put(root / MANIFEST, json.dumps(document, sort_keys=True, indent=1) + "\n")
     return document
@@ -106,6 +109,16 @@ def _take(path: Path, place: Path, warnings: List[str]) -> None:
         os.chown(str(target), before.st_uid, before.st_gid)
     except FileNotFoundError:
         warnings.append(f"{path} vanished while it was read")
+
+
+def _folders(place: Path) -> None:
+    """Folders get owner and mode of the originals: where a whole one was lost, it comes back as it was."""
+    for folder, _, _ in os.walk(str(place)):
+        original = "/" + os.path.relpath(folder, str(place))
+        if folder != str(place) and os.path.isdir(original):
+            seen = os.stat(original)
+            os.chown(folder, seen.st_uid, seen.st_gid)
+            os.chmod(folder, stat.S_IMODE(seen.st_mode))
 
 
 def described(place: Path) -> Dict[str, Dict[str, Any]]:
