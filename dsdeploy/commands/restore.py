@@ -27,10 +27,8 @@ def restore(
     play.wanted(site)
     names = hosts.chosen(site, [host] if host else None)
     words = _words(snapshot, what, to, source, replace)
-    question = f"Restore {', '.join(what) or 'everything'} on {', '.join(names)}" + (
-        f" into {to}?" if to else ", in place?"
-    )
-    if not (yes or output.confirm(question)):
+    question = f"Restore {', '.join(what) or 'everything'} on {', '.join(names)}, in place?"
+    if not (to or yes or output.confirm(question)):  # a new folder takes nothing away
         output.note("nothing was changed; --yes goes on without asking")
         return REFUSED
     if to:
@@ -86,8 +84,7 @@ def _majority(site: Site, words: list[str], members: Sequence[str]) -> list[str]
         if not lost or len(there) < quorum.majority(len(site.members)):
             raise
         output.errors(error.problems)
-        started, left = ", ".join(there), ", ".join(lost)
-        output.note(f"{started} are a majority and are started; then dsdeploy up SITE: {left} follows")
+        output.note(f"{', '.join(there)} are a majority and start; {', '.join(lost)}: dsdeploy up SITE afterwards")
         return there
     return list(members)
 

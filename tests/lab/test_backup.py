@@ -87,6 +87,8 @@ def keeping(lab: Lab) -> Iterator[Lab]:
     password.write_text("a password of twenty and more characters\n")
     password.chmod(0o600)
     sections(lab, before, CALM)
+    lab.up("--only", "backup")
+    lab.run("backup", "run", str(lab.site))
     yield lab
     lab.site.write_text(before)
     on_all(
@@ -105,11 +107,12 @@ def kept(lab: Lab) -> dict[str, dict[str, Any]]:
 
 
 def wait_for_all(lab: Lab, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """What every host says once none of these is missing anywhere."""
-    deadline = monotonic() + 240
+    """What every host says once each of these has happened everywhere since now."""
+    since = monotonic()
+    deadline = since + 240
     while True:
         found = kept(lab)
-        if all(host[name] is not None for host in found.values() for name in names):
+        if all((host[name] or 1e9) < monotonic() - since for host in found.values() for name in names):
             return found
         assert monotonic() < deadline, found
         sleep(5)
