@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dsdeploy import hosts, inventory, output, playbook, runs
+from dsdeploy import hosts, inventory, output, playbook
 from dsdeploy.backup import keys
 from dsdeploy.decisions import Order
 from dsdeploy.errors import DsdeployError, Fenced, GateError, Interrupted, Problem
 from dsdeploy.events import Outcome
 from dsdeploy.facts import Interpreter
 from dsdeploy.playbook import Play
+from dsdeploy.runs import Run
 from dsdeploy.site import Site
 from dsdeploy.stacks import reach
 
@@ -30,10 +31,9 @@ def wanted(site: Site) -> None:
         )
 
 
-def program(site: Site, words: Sequence[str], names: Sequence[str], verb: str) -> Outcome:
+def program(site: Site, words: Sequence[str], names: Sequence[str], record: Run) -> Outcome:
     """Have the backup program do something on these hosts; what it says there is shown. Not fenced: it makes and
     reads snapshots, and a restore holds the site's lock. Raises as playbook.run does."""
-    record = runs.new(site, verb)
     # only where there are drivers a host's Python may be elsewhere: the others need not be asked
     found = reach.interpreters(hosts.read(site, Interpreter, names=names or None)) if site.stack != "cpu" else {}
     with playbook.connections() as control:

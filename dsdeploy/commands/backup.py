@@ -21,24 +21,24 @@ GOOD, BAD = 0, 1
 def run(path: Path, limit: Sequence[str], full: bool) -> int:
     """A backup on every host, now; 0 only if each is good, here and offsite."""
     site = load(path)
-    from dsdeploy import hosts
+    from dsdeploy import hosts, runs
     from dsdeploy.backup import play
 
     play.wanted(site)
     names = hosts.chosen(site, limit or None)
-    play.program(site, ("run", *(("--full",) if full else ())), names, "backup")
+    play.program(site, ("run", *(("--full",) if full else ())), names, runs.new(site, "backup"))
     return show(site, names, as_json=False)
 
 
 def verify(path: Path, limit: Sequence[str]) -> int:
     """Every snapshot restored and compared again; raises PlaybookFailed naming the hosts where one is bad."""
     site = load(path)
-    from dsdeploy import hosts
+    from dsdeploy import hosts, runs
     from dsdeploy.backup import play
 
     play.wanted(site)
     names = hosts.chosen(site, limit or None)
-    play.program(site, ("verify",), names, "backup")
+    play.program(site, ("verify",), names, runs.new(site, "backup"))
     return show(site, names, as_json=False)
 
 

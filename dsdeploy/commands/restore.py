@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dsdeploy import output
 from dsdeploy.errors import GateError, PlaybookFailed
 from dsdeploy.site import Site, load
+
+if TYPE_CHECKING:
+    from dsdeploy.runs import Run
 
 REFUSED = 1
 MEMBER = "zookeeper"  # the set that holds a member's data
@@ -32,7 +36,7 @@ def restore(
         output.note("nothing was changed; --yes goes on without asking")
         return REFUSED
     if to:
-        play.program(site, words, names, "restore")
+        play.program(site, words, names, runs.new(site, "restore"))
         return 0
     readings = hosts.read(site, Srvr, Epoch)
     now = rolling.verdict(site, readings)
@@ -40,11 +44,13 @@ def restore(
     serving = now.serving if now.ok else ()
     with ensemble.lock(site, "restore", record.id, serving, recover.epoch(readings)):
         members = [name for name in names if name in site.with_role("zookeeper")] if not what or MEMBER in what else []
-        _all(site, words, names, members, bool(host))
+        _all(site, record, words, names, members, bool(host))
     return 0
 
 
-def _all(site: Site, words: list[str], names: Sequence[str], members: Sequence[str], limited: bool) -> None:
+def _all(
+    site: Site, record: Run, words: list[str], names: Sequence[str], members: Sequence[str], limited: bool
+) -> None:
     """Hosts without a member at once; members one after the other, or together where none serves."""
     from dsdeploy import quorum, rolling
     from dsdeploy.backup import members as ways
@@ -54,30 +60,30 @@ def _all(site: Site, words: list[str], names: Sequence[str], members: Sequence[s
     if way.name == "no":
         raise GateError(f"no member may be restored: {way.why}", f"ensemble of {site.site}", quorum.MEND)
     if others := [name for name in names if name not in members]:
-        play.program(site, words, others, "restore")
+        play.program(site, words, others, record)
     if members:
         output.note(way.why)
     if way.name == "all":
-        there = _majority(site, [*words, "--no-start"], members)
-        play.program(site, ("start", MEMBER), there, "restore")
+        there = _majority(site, record, [*words, "--no-start"], members)
+        play.program(site, ("start", MEMBER), there, record)
         _settled(site, there)
         return
     for name in members:
         allowed, why = quorum.may_take_down(rolling.patient(site), [name])
         if not allowed and name in rolling.now(site).serving:
             raise GateError(f"{name} was not touched: {why}", f"ensemble of {site.site}", quorum.MEND)
-        play.program(site, [*words, "--start"], [name], "restore")
+        play.program(site, [*words, "--start"], [name], record)
         _settled(site)
 
 
-def _majority(site: Site, words: list[str], members: Sequence[str]) -> list[str]:
+def _majority(site: Site, record: Run, words: list[str], members: Sequence[str]) -> list[str]:
     """Give members their data, with none of them running; those that have it. Raises PlaybookFailed when they are
     no majority: nothing may be started then."""
     from dsdeploy import quorum
     from dsdeploy.backup import play
 
     try:
-        play.program(site, words, members, "restore")
+        play.program(site, words, members, record)
     except PlaybookFailed as error:
         lost = [name for name in members if any(one.where.startswith(f"host {name},") for one in error.problems)]
         there = [name for name in members if name not in lost]
