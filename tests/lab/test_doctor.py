@@ -33,12 +33,15 @@ def secrets_about(lab: Lab) -> Iterator[None]:
     before = lab.site.read_text()
     newest = max((lab.folder / ".dsdeploy").glob("*/runs/*"), key=lambda run: run.name)
     log = newest / "zz.log"
-    lab.site.write_text(f"{before}# password: {CANARIES['comment']}\n")
-    log.write_text(f"Authorization: Bearer {CANARIES['log']}\n")
-    lab.tell("gw2", f"curl -s -o /dev/null 'http://{lab.address('gw2')}:8000/slots?api_key={CANARIES['request']}'")
-    yield
-    lab.site.write_text(before)
-    log.unlink()
+    try:
+        lab.site.write_text(f"{before}# password: {CANARIES['comment']}\n")
+        log.write_text(f"Authorization: Bearer {CANARIES['log']}\n")
+        address = lab.address("gw1")
+        lab.tell("gw1", f"curl -s -o /dev/null 'http://{address}:8000/slots?api_key={CANARIES['request']}'")
+        yield
+    finally:
+        lab.site.write_text(before)
+        log.unlink(missing_ok=True)
 
 
 def found(lab: Lab, *words: str) -> list[dict[str, Any]]:
