@@ -1,6 +1,7 @@
 """A sample of `make test-faults`: the controller is killed at a few crash points, under load, and all is finished.
 
-DSDEPLOY_FAULTS_CASES says how many (2), DSDEPLOY_FAULTS_SEED which (1): any number draws others, and the same one the same.
+DSDEPLOY_FAULTS_CASES says how many (2), DSDEPLOY_FAULTS_SEED which (1): another number,
+another sample.
 """
 
 from __future__ import annotations
