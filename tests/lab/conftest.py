@@ -235,7 +235,7 @@ ORDER = (
 )  # fmt: skip
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+@pytest.hookimpl(tryfirst=True)  # before -m is asked
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bare machines first, faults when something serves; all the others of this folder before them.
     What does not share this lab has one of its own, and may run beside it."""
