@@ -19,7 +19,7 @@ from ..roles.stack.conftest import Key
 from . import gpu_world
 from .conftest import Lab, why_not
 
-pytestmark = [pytest.mark.lab, pytest.mark.own_lab, pytest.mark.own_lab]
+pytestmark = [pytest.mark.lab, pytest.mark.own_lab]
 
 NETWORK = "10.90.14."
 SITE = f"""
