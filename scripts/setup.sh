@@ -8,7 +8,7 @@ packages=(podman conmon iptables uidmap mmdebstrap debian-archive-keyring iprout
   haproxy python3-venv netavark aardvark-dns)
 if [ "${1:-}" = test ]; then
   packages+=(zookeeper default-jre-headless)         # tests of the lock and of its backups; starts no daemon
-  packages+=(apt-utils dnf rpm createrepo-c gnupg)   # repositories of stacks, made and installed from by the real tools
+  packages+=(apt-utils dnf dnf-plugins-core rpm createrepo-c gnupg)  # repositories of stacks, made and installed from by the real tools
   packages+=(gcc libc6-dev)                          # an NVML and an NCCL of our own, for hosts with GPUs nobody here has
   packages+=(restic rclone logrotate)                # backups and logs by the programs that do them on hosts
 fi
