@@ -1,6 +1,6 @@
 # The two that matter: `make demo` and `make test`. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-faults lint molecule bench-switch bench-failover bench-plays down clean
+.PHONY: help setup demo test test-faults drills lint molecule bench-switch bench-failover bench-plays down clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -17,6 +17,10 @@ test:  ## everything this machine can run; says what was left out and why
 
 test-faults: setup  ## the controller killed at every crash point, under load, on labs of its own; hours. FAULTS='--labs 2 --only switch'
 	@.venv/bin/python -m tests.faults $(FAULTS)
+
+drills:  ## backups lost and restored, alerts that reach a receiver, faults that doctor names; on the lab
+	@scripts/setup.sh test
+	@.venv/bin/python -m pytest -q tests/lab -m drill
 
 lint: setup  ## ruff, mypy --strict, yamllint, ansible-lint
 	@scripts/lint.sh

@@ -21,7 +21,7 @@ from dsdeploy.site import load as load_site
 
 from .conftest import ROOT, Lab
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.drill]
 
 HOSTS = ("gw1", "gw2", "gpu1", "gpu2")
 MEMBERS = ("gw1", "gpu1", "gpu2")

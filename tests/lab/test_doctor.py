@@ -17,7 +17,7 @@ from dsdeploy.site import load as load_site
 from .conftest import Lab
 from .test_up import wait_for
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.drill]
 
 CANARIES = {"comment": "canary-in-a-comment-1", "log": "canary-in-a-log-2", "request": "canary-in-a-request-3"}
 

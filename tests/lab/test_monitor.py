@@ -28,7 +28,7 @@ from .breaking import Fault, Measured, phases
 from .conftest import NETWORK, PROMPT, ROOT, Lab
 from .test_up import wait_for
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.drill]
 
 BOARDS = sorted((ROOT / "roles" / "monitor" / "files" / "grafana").glob("*.json"))
 PATIENCE_S = 120.0
