@@ -26,7 +26,7 @@ def main(folder: Path) -> int:
     for (where, reason), number in sorted(left_out.items()):
         print(f"left out: {number} in {where}: {reason}")
     if not left_out:
-        print("left out: nothing")
+        print("left out of what was run: nothing")
     print(f"tests: {counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
     return 0 if counts["passed"] and not counts["failed"] else 1
 
