@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsdeploy import paths
-from dsdeploy.lab import access, boot, image, kernel, machines, mirror, network, record
+from dsdeploy.lab import access, boot, image, kernel, leases, machines, mirror, network, record
 from dsdeploy.lab.image import Step
 from dsdeploy.lab.layout import Layout, Machine, layout
 from dsdeploy.lab.machines import Action, Container, Wanted
@@ -116,6 +116,7 @@ def _make_room(
         network.remove(podman, lab.network)
     if own != right:
         network.create(podman, lab, site_file)
+    leases.forget_stale(podman)
 
 
 def _boot(

@@ -22,6 +22,10 @@ _HINTS = (
     ("no such container", "dsdeploy lab up"),
     ("no space left", "free some disk space: podman system df"),
     ("container registry", "podman images shows what is here; without --image an image is built"),
+    (
+        "is already allocated to container",
+        "take other labs down (podman ps), then the same command again: with no container running it frees the address",
+    ),
     ("already in use", "another container has this name: podman ps -a, then podman rm -f NAME"),
     ("cannot connect to the docker daemon", "start it: systemctl start docker"),
     ("permission denied", "run as root: sudo .venv/bin/dsdeploy lab up"),
