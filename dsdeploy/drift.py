@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dsdeploy.backup import ages
-from dsdeploy.facts import Clock, Engines, Hugepages, Kept, SiteId, Thp
+from dsdeploy.facts import Clock, Engines, Hugepages, Kept, PacketFilter, SiteId, Thp
 from dsdeploy.health import findings
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ def problems(site: Site, reading: Reading) -> list[str]:
     pages, wanted = reading.get(Hugepages), site.host.hugepages_2mb
     if pages and pages.total < wanted:
         found.append(f"hugepages: {pages.total} of {wanted} pages of 2 MiB")
+    packets = reading.get(PacketFilter)
+    if site.firewall is not None and packets and not packets.loaded:
+        found.append("firewall: its rules are not loaded")
     return found
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from dsdeploy import failover, monitoring, paths
+from dsdeploy import failover, firewall, monitoring, paths
 from dsdeploy.backup import variables as keeping
 from dsdeploy.decisions import Decisions, Order
 from dsdeploy.fabric import settings as fabric
@@ -57,7 +57,8 @@ def render(site: Site, decisions: Decisions | None = None, order: Order | None =
         for role in GROUPS
     }
     hosts = {name: host_vars(site, name, decided) | _interpreter(given, name) for name in site.hosts}
-    every = connection(site) | host_settings(site) | monitoring.every(site) | _fence(given) | keeping.every(site)
+    every = connection(site) | host_settings(site) | firewall.every(site) | monitoring.every(site)
+    every |= _fence(given) | keeping.every(site)
     if given.words:
         every["backup_words"] = list(given.words)
     return _template().render(all=every, hosts=hosts, groups=groups)
@@ -149,7 +150,7 @@ def host_vars(site: Site, name: str, decided: Decisions) -> Vars:
         variables["router_vip_priority"] = max(1, 200 - routers.index(name))
     if "zookeeper" in host.roles:
         variables["zookeeper_id"] = next(member.id for member in site.members if member.host == name)
-    return variables | monitoring.of_host(site, name)
+    return variables | firewall.of_host(site, name) | monitoring.of_host(site, name)
 
 
 def _engine(site: Site, decided: Decisions) -> Vars:

@@ -19,6 +19,7 @@ from dsdeploy.facts import (
     Epoch,
     Hugepages,
     Kept,
+    PacketFilter,
     RouterState,
     Runs,
     SiteId,
@@ -48,6 +49,7 @@ KINDS: tuple[type[Any], ...] = (
     Epoch,
     Runs,
     Kept,
+    PacketFilter,
     *findings.READ,
 )
 

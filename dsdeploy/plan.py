@@ -7,7 +7,18 @@ from dataclasses import dataclass
 
 from dsdeploy import hosts, preflight
 from dsdeploy.errors import HostUnreachable, PreflightError, Problem
-from dsdeploy.facts import Engines, Footprint, Hugepages, Rotation, RouterState, SiteId, Srvr, Thp, Weights
+from dsdeploy.facts import (
+    Engines,
+    Footprint,
+    Hugepages,
+    PacketFilter,
+    Rotation,
+    RouterState,
+    SiteId,
+    Srvr,
+    Thp,
+    Weights,
+)
 from dsdeploy.hosts import Reading
 from dsdeploy.output import size
 from dsdeploy.releases import strategy
@@ -137,6 +148,9 @@ def _prepare(site: Site, reading: Reading) -> Iterator[tuple[str, str]]:
     wanted = site.host.hugepages_2mb
     if pages and wanted and pages.total < wanted:
         yield f"reserve {wanted} huge pages of 2 MiB ({size(wanted * 2 * 2**20)})", f"now {pages.total}"
+    packets = reading.get(PacketFilter)
+    if site.firewall is not None and not (packets and packets.loaded):
+        yield f"packet filter: {', '.join(site.firewall.allow)} and the site's hosts", "its rules are not loaded"
 
 
 def _stack(site: Site, host: str, reading: Reading) -> Iterator[tuple[str, str]]:

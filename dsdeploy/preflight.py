@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from dsdeploy import firewall
 from dsdeploy.errors import Problem
 from dsdeploy.fabric import judge as fabric
 from dsdeploy.facts import (
@@ -20,6 +21,7 @@ from dsdeploy.facts import (
     NvSwitch,
     Os,
     PackageLock,
+    PacketFilter,
     Ports,
     RouterState,
     SiteId,
@@ -33,8 +35,8 @@ from dsdeploy.site import Site
 from dsdeploy.stacks import fleet, reach
 
 READ = (
-    *fleet.READ, *fabric.READ, GpuReport, Clock, Disks, Engines, Memory, PackageLock, Ports, RouterState, SiteId, Srvr,
-    TensorRt,
+    *fleet.READ, *fabric.READ, GpuReport, Clock, Disks, Engines, Memory, PackageLock, PacketFilter, Ports, RouterState,
+    SiteId, Srvr, TensorRt,
 )  # fmt: skip
 Check = Callable[[Site, str, Reading], Iterable[Problem]]
 
@@ -175,6 +177,23 @@ def _hugepages(site: Site, host: str, reading: Reading) -> Iterator[Problem]:
         )
 
 
+def _shut_out(site: Site, host: str, reading: Reading) -> Iterator[Problem]:
+    """The filter must let through whoever sets it up."""
+    seen = reading.get(PacketFilter)
+    if site.firewall is None or seen is None or (seen.caller and firewall.reaches(site, seen.caller)):
+        return
+    who = (
+        f"{seen.caller}, from where this computer reaches {host}" if seen.caller else f"this computer as {host} sees it"
+    )
+    yield Problem(
+        f"firewall.allow does not have {who}: it would shut itself out",
+        f"{site.file.name}: firewall.allow",
+        f"add {seen.caller}, or its network"
+        if seen.caller
+        else f"on {host}: echo $SSH_CONNECTION names the address to add",
+    )
+
+
 def _gpus(site: Site, host: str, reading: Reading) -> Iterator[Problem]:
     if site.stack == "cpu" or "engine" not in site.hosts[host].roles:
         return
@@ -196,7 +215,8 @@ def _stack(site: Site, host: str, reading: Reading) -> Iterator[Problem]:
 
 
 _CHECKS: tuple[Check, ...] = (
-    _claimed, _system, _clock, _room, _ports, _hugepages, _gpus, _stack, fabric.problems, findings.standing_in_the_way,
+    _claimed, _system, _clock, _room, _ports, _hugepages, _shut_out, _gpus, _stack, fabric.problems,
+    findings.standing_in_the_way,
 )  # fmt: skip
 
 

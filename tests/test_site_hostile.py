@@ -66,6 +66,7 @@ FULL: dict[str, Any] = {
         "offsite_known_hosts": "known", "append_only": True, "keep": 3, "keep_full": 2, "full_every": 4,
         "when": "daily", "jitter": "1m", "rehearse": "monthly", "verify": "daily",
     },
+    "firewall": {"allow": ["10.0.0.0/8"]},
     "logs": {"when": "hourly", "file_size": "1MiB", "keep": 3, "total": "9MiB", "journal": "64MiB"},
     "monitor": {
         "scrape_interval": "5s", "retention_days": 3, "listen": True, "prometheus_port": 9091,

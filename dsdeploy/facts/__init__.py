@@ -42,6 +42,7 @@ from dsdeploy.facts.memory import Memory
 from dsdeploy.facts.nvswitch import NvSwitch
 from dsdeploy.facts.os import Os
 from dsdeploy.facts.packages import PackageLock
+from dsdeploy.facts.packet_filter import PacketFilter
 from dsdeploy.facts.ports import Port, Ports
 from dsdeploy.facts.releases import ReleaseFiles, Releases
 from dsdeploy.facts.rotation import Rotation, RotationServer
@@ -93,6 +94,7 @@ __all__ = [
     "NvSwitch",
     "Os",
     "PackageLock",
+    "PacketFilter",
     "Port",
     "PortCounters",
     "Ports",

@@ -37,6 +37,7 @@ _CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (engines.nodes, ("hosts", "engine")),
     (settings.batching, ("engine",)),
     (settings.vip, ("router",)),
+    (settings.firewall, ("hosts", "firewall")),
     (settings.tarball, ("zookeeper",)),
     (settings.canary, ("hosts", "rollout")),
     (settings.monitor, ("hosts", "monitor")),

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field, PrivateAttr
 
 from dsdeploy.site.fabric import Fabric
+from dsdeploy.site.guarding import Firewall
 from dsdeploy.site.health import Health
 from dsdeploy.site.keeping import Backup, Logs
 from dsdeploy.site.packages import Packages
@@ -176,6 +177,7 @@ class Site(Section):
     rollout: Rollout = Field(Rollout(), description="How a new release replaces the one that serves.")
     fabric: Fabric | None = Field(None, description="RDMA between the engine hosts; default: none is looked at.")
     health: Health | None = Field(None, description="The timer that looks at engines and GPUs; without it, none.")
+    firewall: Firewall | None = Field(None, description="Who may reach the hosts; without it nothing is filtered.")
     backup: Backup | None = Field(None, description="What hosts keep of themselves; without it, nothing.")
     logs: Logs | None = Field(None, description="How much logs may take; without it, the system's own rules.")
     monitor: Monitor | None = Field(None, description="What is measured and who is told; without it nothing is.")

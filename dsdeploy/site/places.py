@@ -62,6 +62,28 @@ def literal_ip(value: Any) -> str | None:
     return text
 
 
+def network(value: Any) -> str:
+    """A range of addresses, or one address, in the one way to write it: 10.0.0.0/16, fd00::/8, 10.0.0.7/32."""
+    text = spelled(value, "a network, as in 10.0.0.0/16")
+    try:
+        written = None if "%" in text else ipaddress.ip_interface(text)
+    except ValueError:
+        written = None
+    if written is None or not re.fullmatch(r"[0-9A-Fa-f:.]+(/[0-9]{1,3})?", text):
+        wrong(
+            f"{shown(text)} is not a network",
+            "write it as in 10.0.0.0/16 or fd00::/8; one address alone is a network too",
+        )
+    if written.network.prefixlen == 0:
+        wrong(f"{shown(text)} is everybody", "name your own networks; without the section nothing is filtered")
+    if written.ip != written.network.network_address:
+        wrong(
+            f"{shown(text)} is an address inside a network",
+            f"write {written.network}, or {written.ip} for that one alone",
+        )
+    return str(written.network)
+
+
 def local_path(value: Any, info: ValidationInfo) -> Path | None:
     """A path on the operator's disk, made absolute against the site file's folder (context ``base``)."""
     if value is None or isinstance(value, Path):

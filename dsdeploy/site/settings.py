@@ -115,6 +115,14 @@ def vip(site: Site) -> Iterator[Finding]:
             yield ("hosts", name, "address"), what, f"write its {family} address, or remove router.vip"
 
 
+def firewall(site: Site) -> Iterator[Finding]:
+    """A host known by name only: a filter that has to ask for names at boot would keep the host's own site out."""
+    for name, host in site.hosts.items():
+        if site.firewall is not None and ip(host.address) is None:
+            hint = "write its address, or remove the section firewall"
+            yield ("hosts", name, "address"), f"{host.address} is a name, and firewall needs addresses", hint
+
+
 def tarball(site: Site) -> Iterator[Finding]:
     """Apache's tarball without its URL or checksum, or those without the tarball."""
     given = {"tarball_url": site.zookeeper.tarball_url, "tarball_sha512": site.zookeeper.tarball_sha512}

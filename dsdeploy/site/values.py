@@ -81,6 +81,9 @@ HostAddress = Annotated[
     _schema("string", "^[A-Za-z0-9:][A-Za-z0-9.:-]*$", "10.0.0.12", "fd00::12", "gpu1.example.net"),
 ]
 IpAddress = Annotated[str, BeforeValidator(places.literal_ip), _schema("string", "^[0-9A-Fa-f.:]+$", "10.0.0.100")]
+NetworkRange = Annotated[
+    str, BeforeValidator(places.network), _schema("string", "^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$", "10.0.0.0/16", "fd00::/8")
+]
 LocalPath = Annotated[
     Path, BeforeValidator(places.local_path), _schema("string", f"^{places.PATH}$", "id_ed25519", "~/.ssh/x")
 ]

@@ -1,0 +1,1 @@
+../../host/library/layout.py
