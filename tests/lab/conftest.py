@@ -230,7 +230,7 @@ def site_put_back(lab: Lab) -> Iterator[None]:
 
 ORDER = (
     "test_up", "test_integrity", "test_upgrade", "test_upgrade_gates", "test_upgrade_runs",
-    "test_backup", "test_faults", "test_crash_points", "test_doctor", "test_monitor",
+    "test_backup", "test_faults", "test_crash_points", "test_doctor", "test_firewall", "test_monitor",
     "test_molecule", "test_wheel",
 )  # fmt: skip
 
