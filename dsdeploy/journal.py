@@ -52,7 +52,9 @@ class Journal:
             try:
                 if not fresh and _torn(self.path):
                     line = "\n" + line
-                os.write(descriptor, line.encode())
+                data = line.encode()
+                while data:  # a disk that fills up takes a part, and says no only to the rest
+                    data = data[os.write(descriptor, data) :]
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)

@@ -60,3 +60,12 @@ def test_what_cannot_be_recorded_is_not_done(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(DsdeployError, match="No space left on device") as refused:
         Journal(tmp_path).intent("start")
     assert "df -h" in refused.value.hint and str(tmp_path) in refused.value.where
+
+
+def test_a_disk_that_takes_a_part_at_a_time_gets_the_whole_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: whole(descriptor, data[:5]))
+    Journal(tmp_path).intent("switch", host="gpu1")
+    assert [record["step"] for record in journal.read(tmp_path / journal.NAME)] == ["switch"]

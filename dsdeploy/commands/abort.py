@@ -20,6 +20,8 @@ def abort(path: Path, asked: Asked) -> int:
 
     readings = run.read(site)
     left = recover.unfinished(readings)
+    if left is None and (died := undo.settle(site, readings, asked)):
+        return asked.answer(f"{site.site}: nothing to take back: run {died} ended before it replaced anything", died)
     if left is None:
         return asked.answer(f"{site.site}: nothing to abort, no run was left unfinished")
     if left.verb == "rollback":

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 def rollback(path: Path, asked: Asked, to: str | None) -> int:
     """An upgrade that was left unfinished is taken back instead. With nothing to roll back: a no-op that says so."""
     site = load(path)
-    from dsdeploy import runs
     from dsdeploy.releases import recover
     from dsdeploy.releases.view import view
     from dsdeploy.rollout import run, target, undo
@@ -26,8 +25,7 @@ def rollback(path: Path, asked: Asked, to: str | None) -> int:
     left, serving = recover.unfinished(readings), view(site, readings).serving
     if left and left.verb != "rollback" and not left.committed:
         return undo.undo(site, readings, asked, left)
-    died = recover.unheard(runs.newest(site), readings) or recover.replaced_nothing(readings)
-    if left is None and to is None and died:
+    if left is None and to is None and (died := undo.settle(site, readings, asked)):
         told = f"{site.site}: nothing to roll back: run {died} ended before it replaced anything, {serving} serves"
         return asked.answer(told, died)
     again = left if left and left.verb == "rollback" else None

@@ -65,23 +65,23 @@ def unfinished(readings: Mapping[str, Reading]) -> Past | None:
     return last if last.moved or last.verb in ("upgrade", "rollback") else None
 
 
-def replaced_nothing(readings: Mapping[str, Reading]) -> str:
-    """The id of the newest run, if it is an `up` to another release that ended before it had moved anything."""
+def replaced_nothing(readings: Mapping[str, Reading]) -> Past | None:
+    """The newest run, if it is an `up` to another release that ended before it had moved anything."""
     past = runs(readings)
     last = past[-1] if past else None
     if last is None or last.verb != "up" or last.outcome or last.moved or not last.source or last.to == last.source:
-        return ""
-    return last.run
+        return None
+    return last
 
 
-def unheard(last: Run | None, readings: Mapping[str, Reading]) -> str:
-    """The id of this computer's last run, if it was to bring a release and died before any host knew of it."""
+def unheard(last: Run | None, readings: Mapping[str, Reading]) -> Run | None:
+    """This computer's last run, if it was to bring a release and died before any host knew of it."""
     if last is None or last.id in {past.run for past in runs(readings)}:
-        return ""
+        return None
     records = journal.read(last.folder / journal.NAME)
     verbs = {record["detail"].get("verb") for record in records if record.get("step") == "begin"}
     ended = any(record.get("kind") == "end" for record in records)
-    return last.id if verbs & {"up", "upgrade"} and not ended else ""
+    return last if verbs & {"up", "upgrade"} and not ended else None
 
 
 def same_way(left: Past | None, expected: str | None, file: str) -> None:

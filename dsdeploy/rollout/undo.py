@@ -1,11 +1,12 @@
-"""Taking back an upgrade that was left unfinished: what `abort` does, and `rollback` where one is in the way."""
+"""Taking back what was left unfinished: what `abort` does, and `rollback` where a run is in the way."""
 
 from __future__ import annotations
 
-from dsdeploy import hosts, output, prove
+from dsdeploy import ensemble, hosts, output, playbook, prove, runs
 from dsdeploy.decisions import Decisions
 from dsdeploy.job import Job
-from dsdeploy.releases import strategy
+from dsdeploy.journal import Journal
+from dsdeploy.releases import recover, strategy
 from dsdeploy.releases.recover import Past
 from dsdeploy.releases.view import view
 from dsdeploy.rollout import loop, run
@@ -28,6 +29,24 @@ def undo(site: Site, readings: Readings, asked: Asked, left: Past) -> int:
                 prove.healthy(site, left.source, members=False)
         run.end(job, "aborted", left.to, left.source)
     return asked.answer(f"{site.site}: {what} was taken back, {left.source or 'nothing'} serves", left.run)
+
+
+def settle(site: Site, readings: Readings, asked: Asked) -> str:
+    """The id of a run that died before it replaced anything, "" where none did. It holds nothing any more: its lock is
+    taken over and given back, its connections end, and whoever remembers it knows its end.
+
+    Raises LockHeld when it lives and was only taken for dead.
+    """
+    if died := recover.unheard(runs.newest(site), readings):
+        serving = run.members(site, readings, "up")  # as for `up`: without a quorum the lock is this computer's alone
+        with playbook.connections(), ensemble.lock(site, "abort", died.id, serving, recover.epoch(readings)):
+            Journal(died.folder).write("end", outcome="aborted")
+        return died.id
+    if past := recover.replaced_nothing(readings):
+        with run.session(site, past.verb, readings, asked, past) as job:
+            run.end(job, "aborted", past.to, past.source)
+        return past.run
+    return ""
 
 
 def _roll(job: Job, readings: Readings, left: Past) -> Roll:

@@ -9,7 +9,7 @@ from dsdeploy.site.values import NetworkRange
 
 
 class Firewall(Section):
-    """A packet filter on every host: the site's hosts and these networks reach all, everybody else the router's port."""
+    """A packet filter on every host: the site and these networks reach all, everybody else the router's port."""
 
     allow: tuple[NetworkRange, ...] = Field(
         min_length=1,

@@ -111,16 +111,18 @@ def journal_of(folder: Path, run: str, verb: str, *kinds: str) -> Run:
 
 def test_a_run_that_died_before_any_host_knew_of_it_is_remembered_here(tmp_path: Path) -> None:
     seen = hosts(gw1=(run("a", 1, "upgrade", outcome="done"),))
-    assert recover.unheard(None, seen) == ""
-    assert recover.unheard(journal_of(tmp_path, "a", "upgrade", "intent"), seen) == ""
-    assert recover.unheard(journal_of(tmp_path, "b", "upgrade", "intent"), seen) == "b"
-    assert recover.unheard(journal_of(tmp_path, "c", "rollback", "intent"), seen) == ""
-    assert recover.unheard(journal_of(tmp_path, "d", "upgrade", "intent", "end"), seen) == ""
+    assert recover.unheard(None, seen) is None
+    assert recover.unheard(journal_of(tmp_path, "a", "upgrade", "intent"), seen) is None
+    died = journal_of(tmp_path, "b", "upgrade", "intent")
+    assert recover.unheard(died, seen) == died
+    assert recover.unheard(journal_of(tmp_path, "c", "rollback", "intent"), seen) is None
+    assert recover.unheard(journal_of(tmp_path, "d", "upgrade", "intent", "end"), seen) is None
 
 
 def test_an_up_that_moved_nothing_is_not_what_a_rollback_undoes() -> None:
     before = run("a", 1, "upgrade", outcome="done")
-    assert recover.replaced_nothing(hosts(gw1=(before,))) == ""
-    assert recover.replaced_nothing(hosts(gw1=(before, run("b", 2, "up", "begin", "prepare")))) == "b"
-    assert recover.replaced_nothing(hosts(gw1=(before, run("b", 2, "up", "begin", "start")))) == ""
-    assert recover.replaced_nothing(hosts(gw1=(before, run("b", 2, "up", "begin", source=OLD, to=OLD)))) == ""
+    assert recover.replaced_nothing(hosts(gw1=(before,))) is None
+    died = recover.replaced_nothing(hosts(gw1=(before, run("b", 2, "up", "begin", "prepare"))))
+    assert died is not None and died.run == "b"
+    assert recover.replaced_nothing(hosts(gw1=(before, run("b", 2, "up", "begin", "start")))) is None
+    assert recover.replaced_nothing(hosts(gw1=(before, run("b", 2, "up", "begin", source=OLD, to=OLD)))) is None
