@@ -26,8 +26,8 @@ KINDS = [
     facts.GpuReport, facts.GpuTopology, facts.Gpus, facts.HealthState, facts.HostLog, facts.Hugepages,
     facts.IbDevinfo, facts.IbStat, facts.Interpreter, facts.Kept, facts.Measured, facts.Memory, facts.NvSwitch,
     facts.Os, facts.PackageLock, facts.PacketFilter, facts.PortCounters, facts.Ports, facts.RdmaLinks,
-    facts.Releases, facts.Rotation, facts.RouterState, facts.Runs, facts.SecureBoot, facts.SiteId, facts.Srvr, facts.StackState,
-    facts.TensorRt, facts.Thp, facts.Weights,
+    facts.Releases, facts.Rotation, facts.RouterState, facts.Runs, facts.SecureBoot, facts.SiteId, facts.Srvr,
+    facts.StackState, facts.TensorRt, facts.Thp, facts.Weights,
 ]  # fmt: skip
 SITE = Site.model_validate({
     "site": "test", "stack": "cuda13",
