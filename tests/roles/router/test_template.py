@@ -80,6 +80,13 @@ def test_adverts_go_to_the_peers_alone(rendering: ModuleType) -> None:
     assert {"unicast_src_ip 10.0.0.1", "check_unicast_src", "interface eth7", "10.0.0.100/32"} < set(told)
 
 
+def test_a_wait_for_a_processor_does_not_kill_whoever_holds_the_address(rendering: ModuleType) -> None:
+    """Real-time processes get SIGKILL after so many microseconds without a pause; keepalived's default is 10,000."""
+    told = words(rendering.render("keepalived.conf.j2", **KEEPALIVED))
+    (limit,) = [line.split()[1] for line in told if line.startswith("vrrp_rlimit_rttime")]
+    assert int(limit) >= 1_000_000
+
+
 def test_a_single_router_has_nobody_to_tell(rendering: ModuleType) -> None:
     told = words(rendering.render("keepalived.conf.j2", **KEEPALIVED))
     assert [line for line in told if "unicast" in line] == [] and "nopreempt" in told
