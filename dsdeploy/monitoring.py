@@ -10,12 +10,15 @@ from dsdeploy import quorum, xids
 from dsdeploy.runtimes.groups import heads
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dsdeploy.site import Site
     from dsdeploy.site.watching import Monitor, Thresholds
 
 Vars = dict[str, Any]
 COLOURS = ("blue", "green")
 SCRAPE_SECONDS = 10.0  # Prometheus gives a reading no longer by itself
+REPORT_SECONDS = 60  # a GPU report that has to be given up, and the questions beside it
 
 
 def password_file(site: Site) -> Path:
@@ -71,6 +74,9 @@ def server(site: Site) -> Vars:
         "monitor_grafana": wanted.grafana,
         "monitor_backups": site.backup is not None,
         "monitor_gpus": site.stack != "cpu",
+        "monitor_gpus_expected": _gpus(site),
+        "monitor_rails": _rails(site),
+        "monitor_health_stale_s": _health_stale(site),
         "monitor_xids": xids.codes(),
         "monitor_vip": site.router.vip or "",
         "monitor_quorum": {"voters": voters, "majority": quorum.majority(voters)},
@@ -79,7 +85,7 @@ def server(site: Site) -> Vars:
         "monitor_stale_s": math.ceil(5 * wanted.scrape_interval),
         "monitor_expected": _expected(site),
         "monitor_targets": _targets(site, wanted),
-        "monitor_thresholds": _thresholds(wanted.thresholds),
+        "monitor_thresholds": _thresholds(wanted.thresholds, site),
     }
 
 
@@ -104,8 +110,33 @@ def _expected(site: Site) -> list[Vars]:
     return [
         {"host": name, "role": role}
         for name, host in site.hosts.items()
-        for role in ("host", *(role for role in host.roles if role != "monitor"))
+        for role in ("host", *(role for role in host.roles if role != "monitor"), *_watched(site, host.roles))
     ]
+
+
+def _watched(site: Site, roles: Sequence[str]) -> tuple[str, ...]:
+    return ("health",) if "engine" in roles and _health_stale(site) else ()
+
+
+def _health_stale(site: Site) -> int:
+    """Seconds after which the health timer's figures are old; 0 when no timer looks."""
+    if site.health is None or not site.health.enabled:
+        return 0
+    return math.ceil(5 * site.health.interval + site.health.deadline + REPORT_SECONDS)
+
+
+def _gpus(site: Site) -> int:
+    """GPUs each engine host has at least, as far as the site file says; 0 when it does not."""
+    named = 0 if isinstance(site.engine.devices, str) else len(site.engine.devices)
+    return (site.health.gpus if site.health else None) or named
+
+
+def _rails(site: Site) -> Vars:
+    """RDMA ports each engine host has at least, and which count; nothing for a site without a fabric."""
+    if site.fabric is None:
+        return {}
+    devices, exclude = list(site.fabric.devices), list(site.fabric.exclude)
+    return {"ports": site.fabric.ports or 1, "devices": devices, "exclude": exclude}
 
 
 def _targets(site: Site, wanted: Monitor) -> list[Vars]:
@@ -124,7 +155,7 @@ def _targets(site: Site, wanted: Monitor) -> list[Vars]:
     return found
 
 
-def _thresholds(limits: Thresholds) -> Vars:
+def _thresholds(limits: Thresholds, site: Site) -> Vars:
     return {
         "down": span(limits.down),
         "hung": span(limits.hung),
@@ -146,6 +177,8 @@ def _thresholds(limits: Thresholds) -> Vars:
         "disk_critical": limits.disk_critical,
         "certificate_s": math.ceil(limits.certificate),
         "backup_s": math.ceil(limits.backup),
+        "backup_full_s": math.ceil(limits.backup * (site.backup.full_every if site.backup else 0)),
+        "rehearsed_s": math.ceil(limits.rehearsed),
         "verified_s": math.ceil(limits.verified),
         "stuck_s": math.ceil(limits.stuck),
     }

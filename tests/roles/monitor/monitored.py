@@ -15,7 +15,11 @@ from dsdeploy.site import Site
 
 ROOT = Path(__file__).resolve().parents[3]
 ROLE = ROOT / "roles" / "monitor"
-ALL = {"stack": "cuda13", "backup": {"password_file": "password"}}  # a site that has all there is to measure
+# a site that has all there is to measure
+ALL = {
+    "stack": "cuda13", "backup": {"password_file": "password"}, "health": {"gpus": 2},
+    "fabric": {"ports": 2, "exclude": ["mlx5_9"]},
+}  # fmt: skip
 
 
 def site(**changes: Any) -> Site:

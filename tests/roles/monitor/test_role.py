@@ -124,6 +124,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     runs = tmp_path / "var/lib/dsdeploy/runs"
     runs.mkdir()
     (runs / "r1.jsonl").write_text('{"kind": "begin", "at": "2026-11-22T09:00:00+00:00"}\n{"kind": "step"}\n')
+    ledger = tmp_path / "var/lib/dsdeploy/backup/ledger.jsonl"
+    ledger.parent.mkdir()
+    ledger.write_text('{"event":"begin","at":"2026-11-22T09:00:00+00:00","token":"t"}\n{"event":"proven"}\n')
     (tmp_path / "srv/dsdeploy/releases/v1-ab").mkdir(parents=True)
     (tmp_path / "srv/dsdeploy/blue").symlink_to("releases/v1-ab")
     monkeypatch.setattr(
@@ -159,6 +162,7 @@ def test_what_a_host_says(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "# TYPE dsdeploy_engine_restarts_total counter",
         'dsdeploy_weights_verified_timestamp_seconds{model="m",version="v1"} 1795338000.0',
         'dsdeploy_run_unfinished_since_timestamp_seconds{run="r1"} 1795338000.0',
+        "dsdeploy_backup_begun_timestamp_seconds 1795338000.0",
         "dsdeploy_router_address_held 1.0",
         "dsdeploy_zookeeper_serving 1.0",
         "dsdeploy_zookeeper_leader 1.0",
@@ -198,11 +202,13 @@ def test_an_address_of_nobody_is_not_held() -> None:
 
 
 NAME = re.compile(
-    r"(?<![\w:\".])((?:dsdeploy|vllm|sglang|llamacpp|haproxy|node|zk|DCGM|prometheus|alertmanager)[_:][\w:]+)"
+    r"(?<![\w:\".])((?:dsdeploy|vllm|sglang|llamacpp|nv|haproxy|node|zk|DCGM|prometheus|alertmanager)[_:][\w:]+)"
 )
 
 WRITERS = (
     ("health", "gpu/gpu_metrics.py", "dsdeploy_", r'(?m)^    "(gpu\w+)": \("(?:gauge|counter)"'),
+    ("health", "health/health_marks.py", "dsdeploy_", r'"(\w+)", "(?:gauge|counter)"'),
+    ("health", "health/health_marks.py", "dsdeploy_", r'(?m)^        "(\w+)",?\n? *"(?:gauge|counter)"'),
     ("backup", "dsdeploy_backup/metrics.py", "dsdeploy_backup_", r'(?m)^    "(\w+)": \("gauge"'),
     ("backup", "dsdeploy_backup/nightly.py", "dsdeploy_verify_", r'(?m)^        \("(\w+)", "'),
 )
