@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsdeploy import quorum, xids
 from dsdeploy.runtimes.groups import heads
+from dsdeploy.site.places import ip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +36,6 @@ def every(site: Site) -> Vars:
         "monitor_site": site.site,
         "monitor_exporter_port": site.monitor.exporter_port,
         "monitor_interval": span(site.monitor.scrape_interval),
-        "monitor_readers": readers(site),
         "monitor_password_file": str(password_file(site)),
         "monitor_kernel": {
             "transparent_hugepages": site.host.transparent_hugepages,
@@ -53,7 +53,9 @@ def of_host(site: Site, name: str) -> Vars:
     return {
         "monitor_host": name,
         "monitor_address": host.address,
+        "monitor_readers": _let_in(site, host.address),
         "monitor_engine": "engine" in host.roles,
+        "monitor_dcgm_port": (site.monitor.dcgm_port or 0) if "engine" in host.roles else 0,
         "monitor_zookeeper": member if "zookeeper" in host.roles else "",
         "monitor_router_vip": (site.router.vip or "") if "router" in host.roles else "",
     }
@@ -99,6 +101,12 @@ def router(site: Site) -> Vars:
 def readers(site: Site) -> list[str]:
     """Addresses from which metrics may be read: the hosts that collect."""
     return [site.hosts[name].address for name in site.with_role("monitor")] if site.monitor else []
+
+
+def _let_in(site: Site, own: str) -> list[str]:
+    """What systemd's filter of a host lets in. It knows no names: with one of them it would shut the readers out."""
+    wanted = readers(site)
+    return wanted if all(ip(address) for address in (own, *wanted)) else []
 
 
 def span(seconds: float) -> str:
