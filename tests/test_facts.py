@@ -24,7 +24,7 @@ KINDS = [
     facts.AnsweringEngines, facts.BusGpus, facts.Clock, facts.Disks, facts.DriverModule, facts.EngineLog,
     facts.Engines, facts.Epoch, facts.Fabric, facts.Footprint, facts.GpuHealths, facts.GpuLog,
     facts.GpuReport, facts.GpuTopology, facts.Gpus, facts.HealthState, facts.HostLog, facts.Hugepages,
-    facts.IbDevinfo, facts.IbStat, facts.Interpreter, facts.Kept, facts.Measured, facts.Memory, facts.NvSwitch,
+    facts.IbDevinfo, facts.IbStat, facts.Installed, facts.Interpreter, facts.Kept, facts.Measured, facts.Memory, facts.NvSwitch,
     facts.Os,
     facts.PackageLock, facts.PacketFilter, facts.PortCounters, facts.Ports, facts.RdmaLinks, facts.Releases, facts.Rotation,
     facts.RouterState, facts.Runs, facts.SecureBoot, facts.SiteId, facts.Srvr, facts.StackState,
