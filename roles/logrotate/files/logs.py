@@ -137,7 +137,8 @@ def relieve(patterns: List[str], total: int, stuck: int) -> Tuple[int, List[str]
     for one in live(patterns):
         try:
             room = os.statvfs(one.path)
-            if one.size > TAIL and (size > total or (0 < stuck < one.size and room.f_bavail * room.f_frsize < one.size)):
+            crowded = 0 < stuck < one.size and room.f_bavail * room.f_frsize < one.size
+            if one.size > TAIL and (size > total or crowded):
                 gone = cut(one.path)
                 freed, size = freed + gone, size - gone
                 words.append(f"{one.path} was cut by {gone >> 10} KiB: it could not be rotated, its end is kept")
