@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from dsdeploy import quorum, xids
 from dsdeploy.runtimes.groups import heads
+from dsdeploy.site.places import ip
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dsdeploy.site import Site
     from dsdeploy.site.watching import Monitor, Thresholds
 
 Vars = dict[str, Any]
 COLOURS = ("blue", "green")
 SCRAPE_SECONDS = 10.0  # Prometheus gives a reading no longer by itself
+REPORT_SECONDS = 60  # a GPU report that has to be given up, and the questions beside it
 
 
 def password_file(site: Site) -> Path:
@@ -32,7 +36,6 @@ def every(site: Site) -> Vars:
         "monitor_site": site.site,
         "monitor_exporter_port": site.monitor.exporter_port,
         "monitor_interval": span(site.monitor.scrape_interval),
-        "monitor_readers": readers(site),
         "monitor_password_file": str(password_file(site)),
         "monitor_kernel": {
             "transparent_hugepages": site.host.transparent_hugepages,
@@ -50,7 +53,9 @@ def of_host(site: Site, name: str) -> Vars:
     return {
         "monitor_host": name,
         "monitor_address": host.address,
+        "monitor_readers": _let_in(site, host.address),
         "monitor_engine": "engine" in host.roles,
+        "monitor_dcgm_port": (site.monitor.dcgm_port or 0) if "engine" in host.roles else 0,
         "monitor_zookeeper": member if "zookeeper" in host.roles else "",
         "monitor_router_vip": (site.router.vip or "") if "router" in host.roles else "",
     }
@@ -71,6 +76,9 @@ def server(site: Site) -> Vars:
         "monitor_grafana": wanted.grafana,
         "monitor_backups": site.backup is not None,
         "monitor_gpus": site.stack != "cpu",
+        "monitor_gpus_expected": _gpus(site),
+        "monitor_rails": _rails(site),
+        "monitor_health_stale_s": _health_stale(site),
         "monitor_xids": xids.codes(),
         "monitor_vip": site.router.vip or "",
         "monitor_quorum": {"voters": voters, "majority": quorum.majority(voters)},
@@ -79,7 +87,7 @@ def server(site: Site) -> Vars:
         "monitor_stale_s": math.ceil(5 * wanted.scrape_interval),
         "monitor_expected": _expected(site),
         "monitor_targets": _targets(site, wanted),
-        "monitor_thresholds": _thresholds(wanted.thresholds),
+        "monitor_thresholds": _thresholds(wanted.thresholds, site),
     }
 
 
@@ -95,6 +103,12 @@ def readers(site: Site) -> list[str]:
     return [site.hosts[name].address for name in site.with_role("monitor")] if site.monitor else []
 
 
+def _let_in(site: Site, own: str) -> list[str]:
+    """What systemd's filter of a host lets in. It knows no names: with one of them it would shut the readers out."""
+    wanted = readers(site)
+    return wanted if all(ip(address) for address in (own, *wanted)) else []
+
+
 def span(seconds: float) -> str:
     """A duration as Prometheus writes it: 60s, 500ms."""
     return f"{seconds:.0f}s" if seconds == int(seconds) else f"{math.ceil(seconds * 1000)}ms"
@@ -104,8 +118,33 @@ def _expected(site: Site) -> list[Vars]:
     return [
         {"host": name, "role": role}
         for name, host in site.hosts.items()
-        for role in ("host", *(role for role in host.roles if role != "monitor"))
+        for role in ("host", *(role for role in host.roles if role != "monitor"), *_watched(site, host.roles))
     ]
+
+
+def _watched(site: Site, roles: Sequence[str]) -> tuple[str, ...]:
+    return ("health",) if "engine" in roles and _health_stale(site) else ()
+
+
+def _health_stale(site: Site) -> int:
+    """Seconds after which the health timer's figures are old; 0 when no timer looks."""
+    if site.health is None or not site.health.enabled:
+        return 0
+    return math.ceil(5 * site.health.interval + site.health.deadline + REPORT_SECONDS)
+
+
+def _gpus(site: Site) -> int:
+    """GPUs each engine host has at least, as far as the site file says; 0 when it does not."""
+    named = 0 if isinstance(site.engine.devices, str) else len(site.engine.devices)
+    return (site.health.gpus if site.health else None) or named
+
+
+def _rails(site: Site) -> Vars:
+    """RDMA ports each engine host has at least, and which count; nothing for a site without a fabric."""
+    if site.fabric is None:
+        return {}
+    devices, exclude = list(site.fabric.devices), list(site.fabric.exclude)
+    return {"ports": site.fabric.ports or 1, "devices": devices, "exclude": exclude}
 
 
 def _targets(site: Site, wanted: Monitor) -> list[Vars]:
@@ -124,7 +163,7 @@ def _targets(site: Site, wanted: Monitor) -> list[Vars]:
     return found
 
 
-def _thresholds(limits: Thresholds) -> Vars:
+def _thresholds(limits: Thresholds, site: Site) -> Vars:
     return {
         "down": span(limits.down),
         "hung": span(limits.hung),
@@ -146,6 +185,8 @@ def _thresholds(limits: Thresholds) -> Vars:
         "disk_critical": limits.disk_critical,
         "certificate_s": math.ceil(limits.certificate),
         "backup_s": math.ceil(limits.backup),
+        "backup_full_s": math.ceil(limits.backup * (site.backup.full_every if site.backup else 0)),
+        "rehearsed_s": math.ceil(limits.rehearsed),
         "verified_s": math.ceil(limits.verified),
         "stuck_s": math.ceil(limits.stuck),
     }

@@ -11,6 +11,7 @@ from dsdeploy.facts import (
     Engines,
     Footprint,
     Hugepages,
+    Installed,
     PacketFilter,
     Rotation,
     RouterState,
@@ -27,7 +28,16 @@ from dsdeploy.releases.view import view
 from dsdeploy.site import Colour, Site
 from dsdeploy.stacks.work import work as stack_work
 
-READ = (*preflight.READ, Footprint, Hugepages, Rotation, Thp, Weights)
+READ = (*preflight.READ, Footprint, Hugepages, Installed, Rotation, Thp, Weights)
+
+
+BESIDE = {  # what is looked for on a host -> the stage that brings it, and what that is
+    "health": ("health", "a timer that looks at engine and GPUs"),
+    "backup": ("backup", "backups, their rehearsal and verification on timers"),
+    "logs": ("backup", "log rotation on a timer"),
+    "exporter": ("monitor", "node_exporter and dsdeploy's own measurements"),
+    "prometheus": ("monitor", "Prometheus and Alertmanager"),
+}
 
 
 @dataclass(frozen=True)
@@ -137,6 +147,7 @@ def _actions(site: Site, host: str, reading: Reading, release: str | None) -> It
             yield Action(host, "router", f"install and start HAProxy on port {site.router.port}", "it does not run")
         elif release and any(found != release for found in router.releases):
             yield Action(host, "router", f"switch to {release}", "another release is active there")
+    yield from (Action(host, stage, what, "its units are not there") for stage, what in _beside(site, host, reading))
 
 
 def _prepare(site: Site, reading: Reading) -> Iterator[tuple[str, str]]:
@@ -151,6 +162,20 @@ def _prepare(site: Site, reading: Reading) -> Iterator[tuple[str, str]]:
     packets = reading.get(PacketFilter)
     if site.firewall is not None and not (packets and packets.loaded):
         yield f"packet filter: {', '.join(site.firewall.allow)} and the site's hosts", "its rules are not loaded"
+
+
+def _beside(site: Site, host: str, reading: Reading) -> Iterator[tuple[str, str]]:
+    """Stage and words of what runs beside serving, was asked for, and was never set up."""
+    there, roles = reading.get(Installed), site.hosts[host].roles
+    asked = {
+        "health": site.health is not None and site.health.enabled and "engine" in roles,
+        "backup": site.backup is not None,
+        "logs": site.logs is not None,
+        "exporter": site.monitor is not None,
+        "prometheus": site.monitor is not None and "monitor" in roles,
+    }
+    if there is not None:
+        yield from (BESIDE[name] for name, wanted in asked.items() if wanted and name not in there)
 
 
 def _stack(site: Site, host: str, reading: Reading) -> Iterator[tuple[str, str]]:

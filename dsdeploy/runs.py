@@ -9,12 +9,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsdeploy import paths
+from dsdeploy import journal, paths
 
 if TYPE_CHECKING:
     from dsdeploy.site import Site
 
-KEPT = 50  # older run folders are removed; each is a few hundred kilobytes
+KEPT = 50  # run folders, where the site file does not say (logs.runs); each is a few hundred kilobytes
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def new(site: Site, verb: str) -> Run:
     run_id = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{os.getpid()}-{verb}"
     folder = root / run_id
     folder.mkdir(mode=0o700)
-    _forget_old(root)
+    _forget_old(root, site.logs.runs if site.logs else KEPT)
     return Run(run_id, folder)
 
 
@@ -60,6 +60,15 @@ def newest(site: Site) -> Run | None:
     return Run(folders[-1].name, folders[-1]) if folders else None
 
 
-def _forget_old(root: Path) -> None:
-    for old in sorted(entry for entry in root.iterdir() if entry.is_dir())[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+def _forget_old(root: Path, kept: int) -> None:
+    """The newest stay, and the last that was begun and has not ended: resume, abort and rollback go by its journal."""
+    olds = sorted(entry for entry in root.iterdir() if entry.is_dir())[:-kept]
+    spared = [old for old in olds if _unfinished(old)][-1:]
+    for old in olds:
+        if old not in spared:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _unfinished(folder: Path) -> bool:
+    records = journal.read(folder / journal.NAME)
+    return bool(records) and records[-1].get("kind") != "end"

@@ -23,11 +23,11 @@ CASES = sorted((Path(__file__).parent / "facts").glob("*/*.json"))
 KINDS = [
     facts.AnsweringEngines, facts.BusGpus, facts.Clock, facts.Disks, facts.DriverModule, facts.EngineLog,
     facts.Engines, facts.Epoch, facts.Fabric, facts.Footprint, facts.GpuHealths, facts.GpuLog,
-    facts.GpuReport, facts.GpuTopology, facts.Gpus, facts.HealthState, facts.HostLog, facts.Hugepages,
-    facts.IbDevinfo, facts.IbStat, facts.Interpreter, facts.Kept, facts.Measured, facts.Memory, facts.NvSwitch,
-    facts.Os, facts.PackageLock, facts.PacketFilter, facts.PortCounters, facts.Ports, facts.RdmaLinks,
-    facts.Releases, facts.Rotation, facts.RouterState, facts.Runs, facts.SecureBoot, facts.SiteId, facts.Srvr,
-    facts.StackState, facts.TensorRt, facts.Thp, facts.Weights,
+    facts.GpuReport, facts.Gpus, facts.GpuTopology, facts.HealthState, facts.HostLog, facts.Hugepages,
+    facts.IbDevinfo, facts.IbStat, facts.Installed, facts.Interpreter, facts.Kept, facts.Measured,
+    facts.Memory, facts.NvSwitch, facts.Os, facts.PackageLock, facts.PacketFilter, facts.PortCounters,
+    facts.Ports, facts.RdmaLinks, facts.Releases, facts.Rotation, facts.RouterState, facts.Runs,
+    facts.SecureBoot, facts.SiteId, facts.Srvr, facts.StackState, facts.TensorRt, facts.Thp, facts.Weights,
 ]  # fmt: skip
 SITE = Site.model_validate({
     "site": "test", "stack": "cuda13",

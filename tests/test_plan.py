@@ -6,7 +6,19 @@ import pytest
 
 from dsdeploy import plan
 from dsdeploy.errors import HostUnreachable, PreflightError
-from dsdeploy.facts import Engines, EngineState, Hugepages, PackageLock, RouterState, SiteId, Srvr, Stamp, Thp, Weights
+from dsdeploy.facts import (
+    Engines,
+    EngineState,
+    Hugepages,
+    Installed,
+    PackageLock,
+    RouterState,
+    SiteId,
+    Srvr,
+    Stamp,
+    Thp,
+    Weights,
+)
 from dsdeploy.hosts import Reading
 from dsdeploy.site import Site
 
@@ -98,3 +110,39 @@ def test_without_a_router_two_releases_at_once_are_no_release(lab_site: Site) ->
         "gpu2": reading("gpu2", Engines(blue=state("blue", "b"))),
     }
     assert plan.serving(lab_site, readings) is None
+
+
+EVERY = {"monitor": {}, "health": {}, "logs": {}, "backup": {"password_file": "password"}}
+
+
+def asking(site: Site, **sections: object) -> Site:
+    """The same site with these sections."""
+    return Site.model_validate({**site.model_dump(mode="json", exclude_none=True), **sections})
+
+
+def with_units(site: Site, *names: str) -> dict[str, Reading]:
+    return {
+        name: Reading(name, True, values={**found.values, Installed: Installed(names)})
+        for name, found in converged(site).items()
+    }
+
+
+def test_what_runs_beside_serving_is_planned_where_it_was_asked_for_and_is_not_there(lab_site: Site) -> None:
+    site = asking(lab_site, **EVERY)
+    made = plan.make(site, with_units(site), RELEASE)
+    stages = {host: {action.stage for action in made.actions if action.host == host} for host in site.hosts}
+    assert stages["gpu1"] == {"health", "backup", "monitor"} and stages["gw2"] == {"backup", "monitor"}
+    servers = [action.host for action in made.actions if "Prometheus" in action.what]
+    assert servers == list(site.with_role("monitor")) == ["gw1"]
+    there = with_units(site, "health", "backup", "logs", "exporter", "prometheus")
+    assert plan.make(site, there, RELEASE).actions == ()
+    missing = plan.make(site, with_units(site, "health", "backup", "exporter", "prometheus"), RELEASE).actions
+    assert {(action.stage, action.what) for action in missing} == {("backup", "log rotation on a timer")}
+
+
+def test_what_is_not_asked_for_or_switched_off_is_not_planned(lab_site: Site) -> None:
+    assert plan.make(lab_site, with_units(lab_site), RELEASE).actions == ()
+    off = asking(lab_site, health={"enabled": False})
+    assert plan.make(off, with_units(off), RELEASE).actions == ()
+    unread = asking(lab_site, **EVERY)  # a host that could not be asked is no reason to do anything
+    assert plan.make(unread, converged(unread), RELEASE).actions == ()

@@ -12,10 +12,13 @@ import pytest
 from rich.console import Console
 
 from dsdeploy import hosts, output
-from dsdeploy.commands.status import status, watch
+from dsdeploy.commands.status import parts, status, watch
 from dsdeploy.errors import DsdeployError, SiteError
 from dsdeploy.facts import Disk, Disks, Measured
 from dsdeploy.hosts import Reading
+from dsdeploy.quorum import Quorum
+from dsdeploy.site import load
+from dsdeploy.state import HostStatus, RouterStatus, Status
 
 SITE = """\
 site: t
@@ -142,3 +145,28 @@ def test_watch_and_json_exclude_each_other(site: Path) -> None:
 
     done = CliRunner().invoke(cli, ["status", str(site), "--watch", "--json"])
     assert done.exit_code == 2 and "--json says it once" in done.output
+
+
+def test_the_readmes_sample_is_what_status_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo's site, well, as the code lays it out; what rich leaves at the ends of lines is not shown."""
+    root = Path(__file__).resolve().parent.parent
+    lab, release = load(root / "inventory" / "lab" / "site.yml"), "v1-9c1a1648ab59"
+    found = {
+        name: HostStatus(
+            host.address, True, host.roles, release if "engine" in host.roles else None,
+            "blue" if "engine" in host.roles else None, "ok" if "engine" in host.roles else None,
+            ("leader" if name == "gpu2" else "follower") if "zookeeper" in host.roles else None, {}, (), (),
+            figures={"disk_used": 0.34},
+        )
+        for name, host in lab.hosts.items()
+    }  # fmt: skip
+    routers = {name: RouterStatus(True, release, 2, ()) for name in lab.with_role("router")}
+    members = tuple(member.host for member in lab.members)
+    words = f"lab is healthy: release {release}, 2 engines, 2 routers, quorum 3/3"
+    whole = Status("lab", True, words, release, Quorum(True, "gpu2", members, members, 2, "", {}), found, routers, ())
+    console = Console(file=io.StringIO(), width=output.PIPE_WIDTH, highlight=False, soft_wrap=True)
+    for part in parts(whole, lab):
+        console.print(part)
+    assert isinstance(console.file, io.StringIO)
+    printed = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    assert "\n".join(printed) in (root / "README.md").read_text(encoding="utf-8"), "\n".join(printed)

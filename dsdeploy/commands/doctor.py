@@ -44,9 +44,9 @@ def doctor(path: Path, *, as_json: bool, bundle: Path | None = None, source: Pat
 def collect(path: Path, bundle: Path | None) -> Evidence:
     """Read every host and this computer's newest run; with `bundle` put it into an archive too."""
     site = load(path)
-    from dsdeploy import facts, hosts, monitoring, runs
+    from dsdeploy import facts, hosts, runs
     from dsdeploy.doctor import bundle as archive
-    from dsdeploy.doctor import evidence
+    from dsdeploy.doctor import evidence, secrets
 
     kinds = (
         facts.Clock, facts.Disks, facts.DriverModule, facts.Engines, facts.Gpus, facts.HostLog, facts.PackageLock,
@@ -59,9 +59,7 @@ def collect(path: Path, bundle: Path | None) -> Evidence:
     last = tuple(line for text in files.values() for line in text.splitlines())[-LINES:]
     given = evidence.gather(site, readings, last)
     if bundle:
-        secret = monitoring.password_file(site)
-        known = [secret.read_text(encoding="utf-8").strip()] if secret.is_file() else []
-        archive.write(bundle, given, site.file.read_text(encoding="utf-8"), files, known)
+        archive.write(bundle, given, site.file.read_text(encoding="utf-8"), files, secrets.known(site))
     return given
 
 

@@ -23,7 +23,10 @@ NAME = "evidence.json"
 MOST = 4 << 20  # bytes of one file; the end of a longer one is kept
 KEPT = (".log", ".jsonl", ".json")
 GONE = "[removed]"
-WORDS = r"[\w.-]*(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|credential|authorization)"
+WORDS = (
+    r"[\w.-]*(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|credential|authorization"
+    r"|webhook|signature)"
+)
 SECRETS = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
     re.compile(rf"(?i)({WORDS}[\"']?\s*[:=]\s*)(?:Bearer\s+|Basic\s+)?(\"[^\"\n]*\"|'[^'\n]*'|[^\s,;}}\]]+)"),
@@ -36,7 +39,9 @@ NOT_SECRET = {"tokens", "context_tokens"}
 
 def clean(text: str, known: Iterable[str] = ()) -> str:
     """Without what looks like a secret, and without those that are `known` to be some."""
-    for secret in sorted({word for word in known if len(word) >= 6}, key=len, reverse=True):
+    plain = {word for word in known if len(word) >= 6}
+    escaped = {json.dumps(word)[1:-1] for word in plain}  # as lines of JSON have it
+    for secret in sorted(plain | escaped, key=len, reverse=True):
         text = text.replace(secret, GONE)
     for pattern in SECRETS:
         text = pattern.sub(_removed, text)
@@ -99,11 +104,15 @@ def read(path: Path) -> Evidence:
 
 
 def run_files(folder: Path | None) -> dict[str, str]:
-    """Logs of a run by name; the inventory is not among them, for what it has of paths and of hosts' settings."""
+    """Logs of a run by name, the one that was written last at the end.
+
+    The inventory is not among them, for what it has of paths and of hosts' settings.
+    """
     if folder is None:
         return {}
-    found = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in KEPT)
-    return {str(path.relative_to(folder)): _end(path) for path in found[:200]}
+    found = [path for path in folder.rglob("*") if path.is_file() and path.suffix in KEPT]
+    found.sort(key=lambda path: (path.stat().st_mtime_ns, path))
+    return {str(path.relative_to(folder)): _end(path) for path in found[-200:]}
 
 
 def _end(path: Path) -> str:

@@ -1,13 +1,14 @@
 """Faults that tell themselves in a log, as data: the words, what they mean, what to do.
 
-`symptom`, `cause` and `command` are filled with {host}, {address} and the pattern's named groups. A pattern is of
-one line; the newest line that fits counts, once for each host and each symptom it makes.
+`symptom`, `cause` and `command` are filled with {host}, {router} (address:port) and the pattern's named groups; what
+stands in [[ ]] is run on the host. A pattern is of one line; the newest line that fits counts, once for each host and
+each symptom it makes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from dsdeploy.doctor.evidence import Evidence
@@ -113,7 +114,7 @@ ENTRIES: tuple[Entry, ...] = (
         r"|BindException: Address already in use",
         "a port is taken: {at}{bound}",
         "another program listens there",
-        "ss -ltnp on {host} names it; stop it, or choose another port in the site file, then: dsdeploy up SITE",
+        "[[ss -ltnp]] names it; stop it, or choose another port in the site file, then: dsdeploy up SITE",
         3,
     ),
     Entry(
@@ -122,7 +123,7 @@ ENTRIES: tuple[Entry, ...] = (
         r"No space left on device(?:: (?P<path>\S+))?|Disk quota exceeded",
         "a disk is full: {path}",
         "no space or no inodes on {host}",
-        "df -h; df -i on {host}; remove what is not ours, then: dsdeploy up SITE",
+        "[[df -h]]; [[df -i]]; remove what is not ours, then: dsdeploy up SITE",
         1,
     ),
     Entry(
@@ -131,7 +132,7 @@ ENTRIES: tuple[Entry, ...] = (
         r"[Tt]he model `?'?\"?(?P<name>[\w./:-]+)`?'?\"? does not exist|model_not_found",
         "a request named a model that is not served: {name}",
         "the site serves {model}, and clients have to send that name",
-        "curl http://{address}:{router_port}/v1/models",
+        "curl http://{router}/v1/models",
         6,
     ),
     Entry(
@@ -149,7 +150,7 @@ ENTRIES: tuple[Entry, ...] = (
         r"certificate (?:has expired|is not yet valid)|CERTIFICATE_VERIFY_FAILED",
         "a certificate is not valid",
         "it has ended, or the clock of {host} is wrong",
-        "openssl x509 -noout -dates -in PATH on {host}; put a new one there, then: dsdeploy up SITE",
+        "[[openssl x509 -noout -dates -in PATH]]; put a new one there, then: dsdeploy up SITE",
         3,
     ),
     Entry(
@@ -158,7 +159,7 @@ ENTRIES: tuple[Entry, ...] = (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed|shows another host key",
         "a host shows another key than known_hosts has",
         "it was reinstalled, or somebody is in between",
-        "compare the key at its console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub; then ssh-keygen -R ADDRESS",
+        "compare the key at its console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub; then: {forget}",
         1,
     ),
     Entry(
@@ -177,22 +178,29 @@ def findings(given: Evidence) -> Iterator[Finding]:
     """Every entry whose words stand in a log."""
     for entry in ENTRIES:
         pattern = re.compile(entry.pattern)
-        for host, address, lines in _logs(given, entry):
+        for host, lines in _logs(given, entry):
             found = next((match for line in reversed(lines) if (match := pattern.search(line))), None)
             if found:
                 words = {name: value or "" for name, value in found.groupdict().items()}
-                where = {"host": host or "the host", "address": address, "model": given.model}
-                words |= where | {"router_port": str(given.ports["router"])}
-                told = (text.format_map(words).rstrip(": ") for text in (entry.symptom, entry.cause, entry.command))
-                symptom, cause, command = told
-                yield Finding(entry.name, host, symptom, cause, command, entry.rank)
+                words |= {"host": host or "the host", "model": given.model, "router": given.router}
+                words["forget"] = given.forget("ADDRESS")
+                there = given.hosts[host].on if host else (lambda command: f"{command} on the host")
+                symptom, cause = (text.format_map(words).rstrip(": ") for text in (entry.symptom, entry.cause))
+                yield Finding(entry.name, host, symptom, cause, _line(entry.command, words, there), entry.rank)
 
 
-def _logs(given: Evidence, entry: Entry) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Host ("" for this computer), its address, and the lines of one source."""
+def _line(command: str, words: Mapping[str, str], there: Callable[[str], str]) -> str:
+    """An entry's command, filled in; only the entry's own brackets count, not those of a log's words."""
+    parts = re.split(r"\[\[(.+?)\]\]", command)
+    told = (there(part.format_map(words)) if odd % 2 else part.format_map(words) for odd, part in enumerate(parts))
+    return "".join(told).rstrip(": ")
+
+
+def _logs(given: Evidence, entry: Entry) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Host ("" for this computer) and the lines of one source."""
     for name, host in given.hosts.items():
         for source, lines in host.log.items():
             if source.startswith(entry.sources):
-                yield name, host.address, lines
+                yield name, lines
     if "run" in entry.sources:
-        yield "", "", given.run
+        yield "", given.run

@@ -36,7 +36,7 @@ def _quorum(given: Evidence) -> Iterator[Finding]:
     if now.ok:
         return
     down = [name for name in now.voters if name not in now.serving]
-    start = "; ".join(f"ssh {given.hosts[name].address} systemctl start zookeeper" for name in down)
+    start = "; ".join(given.hosts[name].on("systemctl start zookeeper") for name in down)
     yield Finding(
         "quorum",
         "",
@@ -58,7 +58,7 @@ def _login(given: Evidence, name: str, host: HostEvidence) -> Iterator[Finding]:
             f"{name}: {host.error}",
             "it was reinstalled, or somebody is in between",
             "compare at its console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub; "
-            f"then: ssh-keygen -R {host.address}",
+            f"then: {given.forget(host.address)}",
             0,
         )
         return
@@ -67,7 +67,7 @@ def _login(given: Evidence, name: str, host: HostEvidence) -> Iterator[Finding]:
         name,
         f"{name}: {host.error}",
         "the host is down, or SSH to it does not work",
-        f"ssh {host.address} true",
+        host.on("true"),
         0,
     )
 
@@ -82,7 +82,7 @@ def _clock(given: Evidence, name: str, host: HostEvidence) -> Iterator[Finding]:
             name,
             f"the clock of {name} is {abs(offset):.0f} s {side} this computer's",
             "certificates, package signatures and the order of logs break by that",
-            f"timedatectl set-ntp true on {name}; then: dsdeploy check SITE",
+            f"{host.on('timedatectl set-ntp true')}; then: dsdeploy check SITE",
             2,
         )
 
@@ -98,7 +98,7 @@ def _disk(given: Evidence, name: str, host: HostEvidence) -> Iterator[Finding]:
                 name,
                 f"{disk['mount']} of {name} has {left} left (for {path})",
                 "logs, ZooKeeper and pulls stop when it is full",
-                f"df -h; df -i; du -xh -d 2 {disk['mount']} | sort -h | tail on {name}",
+                f"{host.on('df -h')}; {host.on('df -i')}; {host.on('du -xh -d 2 ' + disk['mount'])} | sort -h | tail",
                 1,
             )
 
@@ -166,7 +166,7 @@ def _engine(given: Evidence, name: str, host: HostEvidence) -> Iterator[Finding]
     for colour, state in states.items():
         where = f"the {colour} engine of {name}"
         again = "auto-restart" in state["detail"] or state["unit"] == "failed"
-        look = f"journalctl -u dsdeploy-engine@{colour} -n 50 on {name}"
+        look = host.on(f"journalctl -u dsdeploy-engine@{colour} -n 50")
         if again:
             yield Finding(
                 "start-dead",
@@ -191,7 +191,7 @@ def _engine(given: Evidence, name: str, host: HostEvidence) -> Iterator[Finding]
                 name,
                 f"{where} runs and answers nothing",
                 "its process hangs",
-                f"systemctl restart dsdeploy-engine@{colour} on {name}",
+                host.on(f"systemctl restart dsdeploy-engine@{colour}"),
                 3,
             )
 

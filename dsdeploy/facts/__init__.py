@@ -35,6 +35,7 @@ from dsdeploy.facts.ib_counters import PortCounters
 from dsdeploy.facts.ib_devinfo import IbDevinfo
 from dsdeploy.facts.ib_links import RdmaLinks
 from dsdeploy.facts.ib_stat import IbStat
+from dsdeploy.facts.installed import Installed
 from dsdeploy.facts.interpreter import Interpreter
 from dsdeploy.facts.kept import Kept
 from dsdeploy.facts.measured import Measured
@@ -87,6 +88,7 @@ __all__ = [
     "Hugepages",
     "IbDevinfo",
     "IbStat",
+    "Installed",
     "Interpreter",
     "Kept",
     "Measured",

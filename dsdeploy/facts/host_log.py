@@ -6,6 +6,7 @@ from dsdeploy.facts.fact import Fact
 from dsdeploy.facts.shell import sections
 
 _LINES = 60
+_RECENT_S = 3600
 _WIDTH = 400
 SOURCES = (
     "engine-blue",
@@ -19,8 +20,30 @@ SOURCES = (
 )
 
 
+# A unit that runs is told by its own lines of the last hour: what a start before this one said is mended, and what it
+# said yesterday is over. One that failed, or tries to start, is told by its last try as well, however long ago.
+# systemd's clock begins with the host's; /proc/uptime brings both together.
+_SINCE = rf"""said() {{ timeout 10 journalctl -q -o cat --no-pager "$@" 2>/dev/null; }}
+since() {{
+  {{
+    cat /proc/uptime; date +%s
+    [ $# -eq 0 ] || systemctl show -p ActiveState -p InactiveExitTimestampMonotonic "$1" 2>/dev/null
+  }} | awk -F '[= ]' '
+      NR == 1 {{ up = $1 }}
+      NR == 2 {{ now = $1; from = now - {_RECENT_S} }}
+      $1 == "ActiveState" {{ state = $2 }}
+      $1 == "InactiveExitTimestampMonotonic" {{ at = $2 }}
+      END {{
+        began = int(now - up + at / 1000000)
+        if (at > 0 && state ~ /^(active|reloading)$/ && began > from) from = began
+        if (at > 0 && state ~ /^(failed|activating)$/ && began < from) from = began
+        printf "@%.0f", from
+      }}'
+}}"""
+
+
 class HostLog(dict[str, tuple[str, ...]]):
-    """By source (SOURCES): its last lines; one that said nothing is left out.
+    """By source (SOURCES): its last lines that still count; one that said nothing is left out.
 
     `certificates` are `<unix time> <path>`.
     """
@@ -33,7 +56,7 @@ class HostLogFact(Fact[HostLog]):
         # each line is marked, so that none can look like ours; each part is bounded
         mark = "head -c 32768 | sed 's/^/| /'"
         units = "".join(
-            f"echo '== {source}'; journalctl -q -o cat --no-pager -n {_LINES} -u {unit} 2>/dev/null | {mark}\n"
+            f"echo '== {source}'; said --since=$(since {unit}) -n {_LINES} -u {unit} | {mark}\n"
             for source, unit in (
                 ("engine-blue", "dsdeploy-engine@blue.service"),
                 ("engine-green", "dsdeploy-engine@green.service"),
@@ -43,8 +66,9 @@ class HostLogFact(Fact[HostLog]):
         )
         kernel = f"grep -E 'Xid|NVRM|Out of memory: Killed|oom-kill' | tail -n {_LINES}"
         check = "timeout 10 /usr/sbin/haproxy -c -f /etc/haproxy/haproxy.cfg"
-        return f"""{units}
-echo '== kernel'; timeout 5 journalctl -q -k -o cat --no-pager -n 2000 2>/dev/null | {kernel} | {mark}
+        return f"""{_SINCE}
+{units}
+echo '== kernel'; said -k --since=$(since) -n 2000 | {kernel} | {mark}
 echo '== haproxy-check'
 [ -x /usr/sbin/haproxy ] && [ -r /etc/haproxy/haproxy.cfg ] && ! said=$({check} 2>&1) && printf '%s\\n' "$said" | {mark}
 echo '== nvidia-smi'

@@ -31,7 +31,8 @@ class Thresholds(Section):
     disk_critical: Fraction = Field(0.03, gt=0, lt=1, description="Free share below which it is urgent.")
     certificate: Age = Field(21 * 86400.0, gt=0, description="Validity left below which a certificate is told.")
     backup: Age = Field(26 * 3600.0, gt=0, description="Age of the last good backup above which it is told.")
-    verified: Age = Field(8 * 86400.0, gt=0, description="Age of the last look at weights or backups that is told.")
+    rehearsed: Age = Field(40 * 86400.0, gt=0, description="Age of the last rehearsed restore above which it is told.")
+    verified: Age = Field(8 * 86400.0, gt=0, description="Age of the last look at the weights that is told.")
     stuck: Age = Field(7200.0, gt=0, description="How long a run that moves releases may be unfinished.")
 
 

@@ -18,14 +18,19 @@ SILENT_SECONDS = 10  # a peer that acknowledges nothing for so long is gone
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # what fails is told by exceptions
 
 
-def login_command(site: Site, host: str) -> str:
-    """The ssh line an operator can try by hand."""
+def login_words(site: Site, host: str) -> list[str]:
+    """How an operator reaches a host by hand: with the site file's port, key, known hosts and user."""
     words = ["ssh", "-p", str(site.ssh.port)]
     if site.ssh.identity:
         words += ["-i", str(site.ssh.identity)]
     if site.ssh.known_hosts:
         words += ["-o", f"UserKnownHostsFile={site.ssh.known_hosts}"]
-    return shlex.join([*words, f"{site.ssh.user}@{site.hosts[host].address}", "true"])
+    return [*words, f"{site.ssh.user}@{site.hosts[host].address}"]
+
+
+def login_command(site: Site, host: str) -> str:
+    """The ssh line an operator can try by hand."""
+    return shlex.join([*login_words(site, host), "true"])
 
 
 def connect(site: Site, host: str) -> paramiko.SSHClient:

@@ -42,7 +42,7 @@ monitor:
      burn_fast: 96s, burn_slow: 144s, backup: 1h, certificate: 7d, stuck: 1h}}
 """
 NAME = re.compile(
-    r"(?<![\w:\".])((?:dsdeploy|vllm|sglang|llamacpp|haproxy|node|zk|DCGM|prometheus|alertmanager)[_:][\w:]+)"
+    r"(?<![\w:\".])((?:dsdeploy|vllm|sglang|llamacpp|nv|haproxy|node|zk|DCGM|prometheus|alertmanager)[_:][\w:]+)"
 )
 
 

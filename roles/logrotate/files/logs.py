@@ -1,16 +1,19 @@
 """Rotate this host's logs, keep all of them together below a bound, and say so in numbers. Python >= 3.8.
 
 logrotate does the rotating. What it does not do is here: a state file that a full disk truncated is put aside (for
-good, an older logrotate would rotate nothing any more), and a total over all old logs, the oldest of which go first.
+good, an older logrotate would rotate nothing any more), a total over all logs, the oldest of which go first, and a
+live log that no rotation makes smaller, because the disk has no room for its copy: all but its end is cut away.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 import time
@@ -24,6 +27,15 @@ LINE = re.compile(r'"[^"\n]+" \d{4}-\d{1,2}-\d{1,2}(-\d{1,2}:\d{1,2}:\d{1,2})?')
 OLD = r"(?:[.-]\d[\d-]*)(?:\.(?:gz|xz|zst))?"
 NUMBER = re.compile(r"\.(\d{1,4})(?:\.(?:gz|xz|zst))?$")
 LIMIT = 3000.0
+FULL = re.compile(r"No space left on device|Disk quota exceeded")
+TAIL = 1 << 16  # bytes of a log that stay when it is cut: what went wrong stands at its end
+
+
+class Live(NamedTuple):
+    """A log that is written now."""
+
+    size: int
+    path: str
 
 
 class Old(NamedTuple):
@@ -83,13 +95,56 @@ def surplus(old: List[Old], live: int, total: int) -> List[Old]:
     return gone
 
 
-def live_size(patterns: List[str]) -> int:
-    """Bytes of the logs that are written now."""
-    size = 0
+def live(patterns: List[str]) -> List[Live]:
+    """The logs that are written now, the largest first."""
+    found = []
     for path in {path for pattern in patterns for path in glob.glob(pattern)}:
         with contextlib.suppress(OSError):
-            size += os.lstat(path).st_size
-    return size
+            found.append(Live(os.lstat(path).st_size, path))
+    return sorted(found, reverse=True)
+
+
+def live_size(patterns: List[str]) -> int:
+    """Bytes of the logs that are written now."""
+    return sum(one.size for one in live(patterns))
+
+
+def cut(path: str) -> int:
+    """Bytes that went: all but the end of a log that a program goes on writing. Raises OSError.
+
+    The folder may be another user's: neither a link nor a second name of some other file is followed.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        seen = os.fstat(descriptor)
+        if not stat.S_ISREG(seen.st_mode) or seen.st_nlink != 1:
+            raise OSError(errno.EPERM, "not a plain file with one name")
+        end = os.pread(descriptor, TAIL, max(0, seen.st_size - TAIL))
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, end)
+        return seen.st_size - len(end)
+    finally:
+        os.close(descriptor)
+
+
+def relieve(patterns: List[str], total: int, stuck: int) -> Tuple[int, List[str]]:
+    """Bytes cut from live logs, and what was done: the largest first, while all together are over the total.
+
+    With `stuck` (rotation found no room) those that are larger than that, too, as long as their copy would not fit.
+    """
+    freed, words = 0, []
+    size = live_size(patterns) + sum(one.size for one in rotated(patterns))
+    for one in live(patterns):
+        try:
+            room = os.statvfs(one.path)
+            crowded = 0 < stuck < one.size and room.f_bavail * room.f_frsize < one.size
+            if one.size > TAIL and (size > total or crowded):
+                gone = cut(one.path)
+                freed, size = freed + gone, size - gone
+                words.append(f"{one.path} was cut by {gone >> 10} KiB: it could not be rotated, its end is kept")
+        except OSError as error:
+            words.append(f"{one.path} could not be cut: {error.strerror}")
+    return freed, words
 
 
 def check(config: str) -> List[str]:
@@ -158,16 +213,18 @@ def main(settings: Path = SETTINGS) -> int:
     more, others = remove(surplus(rotated(patterns), live_size(patterns), total))
     if freed + more:
         words.append(f"{(freed + more) >> 10} KiB of old logs removed: all together may take {total >> 20} MiB")
+    stuck = int(given.get("file", 0)) if any(FULL.search(line) for line in said) else 0
+    shorter, cuts = relieve(patterns, total, stuck)
     old = sum(one.size for one in rotated(patterns))
     values = {
         "last_run_timestamp_seconds": ("When logs were last looked at.", round(time.time())),
         "last_run_success": ("1 when logrotate had no complaint.", float(good)),
         "bytes": ("All logs, old and live.", old + live_size(patterns)),
         "limit_bytes": ("What they may take.", total),
-        "removed_bytes": ("What had to go this time.", freed + more),
+        "removed_bytes": ("What had to go this time.", freed + more + shorter),
         "state_damaged": ("1 when the state file was put aside.", float(bool(words[0]))),
     }
-    words += [*complaints, *said, *others, put(Path(given["metrics"]), metrics(values))]
+    words += [*complaints, *said, *others, *cuts, put(Path(given["metrics"]), metrics(values))]
     for word in words:
         if word:
             print(word, file=sys.stderr)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +151,68 @@ def test_a_full_disk_is_no_reason_to_stop(host: dict[str, Any]) -> None:
         assert "old logs removed" in said and live.stat().st_size == 0
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def small_disk(host: dict[str, Any]) -> Iterator[Path]:
+    """The folder of the logs as a file system of 2 MiB."""
+    folder = host["root"] / "log"
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], check=False).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(log: Path) -> None:
+    """As a program does that appends until it cannot; its last line tells why."""
+    with log.open("ab", buffering=0) as stream, contextlib.suppress(OSError):
+        while True:
+            stream.write(b"x" * 4095 + b"\n")
+    with log.open("r+b") as stream:
+        stream.seek(-9, os.SEEK_END)
+        stream.write(b"the end.\n")
+
+
+@needs_logrotate
+@pytest.mark.parametrize("total", [1_000_000, 100_000_000], ids=["over the total", "below it"])
+def test_a_live_log_that_alone_fills_the_disk_is_cut_and_its_end_kept(
+    host: dict[str, Any], small_disk: Path, total: int
+) -> None:
+    """There is no old log to remove and no room for a copy: rotation cannot help."""
+    settings = {**{name: value for name, value in host.items() if name != "root"}, "total": total, "file": 65536}
+    (host["root"] / "logs.json").write_text(json.dumps(settings))
+    log = small_disk / "a.log"
+    fill(log)
+    with log.open("ab") as writer:  # the program that writes it does not notice
+        _, said = run(host)
+        assert "a.log was cut by 1984 KiB" in said, said
+        writer.write(b"after\n")
+    assert log.stat().st_size == logs.TAIL + 6 and log.read_bytes().endswith(b"the end.\nafter\n")
+    assert f"dsdeploy_logs_removed_bytes {2 * 2**20 - logs.TAIL}" in (host["root"] / "logs.prom").read_text()
+    code, said = run(host)
+    assert code == 0, said  # the next look finds everything in order
+
+
+@needs_logrotate
+def test_a_disk_that_something_else_fills_costs_no_small_log(host: dict[str, Any], small_disk: Path) -> None:
+    settings = {**{name: value for name, value in host.items() if name != "root"}, "file": 65536}
+    (host["root"] / "logs.json").write_text(json.dumps(settings))
+    log = small_disk / "a.log"
+    log.write_bytes(b"x" * 60_000)
+    fill(small_disk / "filler.txt")
+    run(host)
+    assert log.stat().st_size in (0, 60_000)  # rotated or as it was
+
+
+def test_neither_a_link_nor_a_second_name_is_cut(tmp_path: Path) -> None:
+    """Who may write into the folder of a log must not have us cut a file of somebody else's."""
+    other = tmp_path / "shadow"
+    other.write_bytes(b"x" * 200_000)
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "a.log").symlink_to(other)
+    os.link(other, tmp_path / "log" / "b.log")
+    freed, words = logs.relieve([f"{tmp_path}/log/*.log"], 0, 0)
+    assert freed == 0 and other.stat().st_size == 200_000
+    assert "b.log could not be cut" in "".join(words)

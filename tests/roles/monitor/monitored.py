@@ -15,7 +15,11 @@ from dsdeploy.site import Site
 
 ROOT = Path(__file__).resolve().parents[3]
 ROLE = ROOT / "roles" / "monitor"
-ALL = {"stack": "cuda13", "backup": {"password_file": "password"}}  # a site that has all there is to measure
+# a site that has all there is to measure
+ALL = {
+    "stack": "cuda13", "backup": {"password_file": "password"}, "health": {"gpus": 2},
+    "fabric": {"ports": 2, "exclude": ["mlx5_9"]},
+}  # fmt: skip
 
 
 def site(**changes: Any) -> Site:
@@ -28,7 +32,18 @@ def variables(given: Site, name: str = "gw1", **more: Any) -> dict[str, Any]:
     """Defaults and constants of the role, and what the inventory gives host `name`."""
     parts = [yaml.safe_load((ROLE / part / "main.yml").read_text()) for part in ("defaults", "vars")]
     emitted = monitoring.every(given) | monitoring.of_host(given, name) | monitoring.server(given)
-    return {"ansible_managed": "Ansible managed", **parts[0], **parts[1], **emitted, **more}
+    found = {"ansible_managed": "Ansible managed", **parts[0], **parts[1], **emitted, **more}
+    return {key: _told(value, found) for key, value in found.items()}
+
+
+def _told(value: Any, found: dict[str, Any]) -> Any:
+    """A constant of the role's that is made of others; one that needs Ansible's lookups or filters stays as it is."""
+    if not isinstance(value, str) or "{{" not in value:
+        return value
+    try:
+        return environment().from_string(value).render(found).strip()
+    except jinja2.TemplateError:
+        return value
 
 
 def environment(marks: tuple[str, str] = ("{{", "}}")) -> jinja2.Environment:

@@ -124,6 +124,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     runs = tmp_path / "var/lib/dsdeploy/runs"
     runs.mkdir()
     (runs / "r1.jsonl").write_text('{"kind": "begin", "at": "2026-11-22T09:00:00+00:00"}\n{"kind": "step"}\n')
+    ledger = tmp_path / "var/lib/dsdeploy/backup/ledger.jsonl"
+    ledger.parent.mkdir()
+    ledger.write_text('{"event":"begin","at":"2026-11-22T09:00:00+00:00","token":"t"}\n{"event":"proven"}\n')
     (tmp_path / "srv/dsdeploy/releases/v1-ab").mkdir(parents=True)
     (tmp_path / "srv/dsdeploy/blue").symlink_to("releases/v1-ab")
     monkeypatch.setattr(
@@ -159,6 +162,7 @@ def test_what_a_host_says(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "# TYPE dsdeploy_engine_restarts_total counter",
         'dsdeploy_weights_verified_timestamp_seconds{model="m",version="v1"} 1795338000.0',
         'dsdeploy_run_unfinished_since_timestamp_seconds{run="r1"} 1795338000.0',
+        "dsdeploy_backup_begun_timestamp_seconds 1795338000.0",
         "dsdeploy_router_address_held 1.0",
         "dsdeploy_zookeeper_serving 1.0",
         "dsdeploy_zookeeper_leader 1.0",
@@ -198,11 +202,13 @@ def test_an_address_of_nobody_is_not_held() -> None:
 
 
 NAME = re.compile(
-    r"(?<![\w:\".])((?:dsdeploy|vllm|sglang|llamacpp|haproxy|node|zk|DCGM|prometheus|alertmanager)[_:][\w:]+)"
+    r"(?<![\w:\".])((?:dsdeploy|vllm|sglang|llamacpp|nv|haproxy|node|zk|DCGM|prometheus|alertmanager)[_:][\w:]+)"
 )
 
 WRITERS = (
     ("health", "gpu/gpu_metrics.py", "dsdeploy_", r'(?m)^    "(gpu\w+)": \("(?:gauge|counter)"'),
+    ("health", "health/health_marks.py", "dsdeploy_", r'"(\w+)", "(?:gauge|counter)"'),
+    ("health", "health/health_marks.py", "dsdeploy_", r'(?m)^        "(\w+)",?\n? *"(?:gauge|counter)"'),
     ("backup", "dsdeploy_backup/metrics.py", "dsdeploy_backup_", r'(?m)^    "(\w+)": \("gauge"'),
     ("backup", "dsdeploy_backup/nightly.py", "dsdeploy_verify_", r'(?m)^        \("(\w+)", "'),
 )
@@ -301,3 +307,82 @@ def test_dashboards_keep_their_uids_and_use_our_data_source() -> None:
         assert len({panel["id"] for panel in document["panels"]}) == len(document["panels"])
     template = (monitored.ROLE / "templates" / "grafana-datasource.yml.j2").read_text()
     assert "uid: dsdeploy-prometheus" in template
+
+
+PLAIN, OPEN = {"grafana": True}, {"grafana": True, "listen": True}
+
+
+@pytest.mark.parametrize(("section", "at"), [(PLAIN, "127.0.0.1"), (OPEN, "10.90.0.11")], ids=["loopback", "listen"])
+def test_grafana_listens_as_the_others_do_and_has_no_default_password(
+    section: dict[str, Any], at: str, tmp_path: Path
+) -> None:
+    text = monitored.render("grafana.conf.j2", monitored.site(**section))
+    secret = "/run/credentials/grafana-server.service/password"
+    assert f"Environment=GF_SERVER_HTTP_ADDR={at}\n" in text
+    assert "LoadCredential=password:/etc/dsdeploy/monitor/password\n" in text
+    assert f"Environment=GF_SECURITY_ADMIN_PASSWORD=$__file{{{secret}}}\n" in text
+    # a database from before has whatever password it was made with
+    assert f"reset-admin-password --password-from-stdin <{secret}'" in text
+    unit = tmp_path / "grafana-server.service"
+    unit.write_text("[Service]\nExecStart=/bin/true\n")
+    folder = tmp_path / "grafana-server.service.d"
+    folder.mkdir()
+    (folder / "dsdeploy.conf").write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False
+    )
+    assert "dsdeploy.conf" not in done.stderr and "Unknown" not in done.stderr
+
+
+def test_an_older_database_of_grafanas_gets_the_password_before_it_serves(tmp_path: Path) -> None:
+    """The line systemd would start, with a stand-in for grafana-cli: nothing is asked where no database is."""
+    text = monitored.render("grafana.conf.j2", monitored.site(grafana=True))
+    line = re.findall(r"(?m)^ExecStartPre=/bin/sh -c '(.*)'$", text)[0].replace("$$", "$")
+    (tmp_path / "password").write_text("correct horse battery")
+    tool = tmp_path / "grafana-cli"
+    tool.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/asked\ncat >{tmp_path}/told\n')
+    tool.chmod(0o755)
+    line = line.replace("/usr/sbin/grafana-cli", str(tool))
+    line = line.replace("/run/credentials/grafana-server.service/password", str(tmp_path / "password"))
+    for _ in range(2):
+        subprocess.run(["/bin/sh", "-c", line], check=True, env={"DATA_DIR": str(tmp_path), "PATH": "/bin:/usr/bin"})
+        if not (tmp_path / "asked").exists():
+            (tmp_path / "grafana.db").touch()
+    assert (tmp_path / "asked").read_text() == "admin reset-admin-password --password-from-stdin\n"
+    assert (tmp_path / "told").read_text() == "correct horse battery"
+
+
+def test_grafana_has_its_settings_before_its_first_start() -> None:
+    tasks = yaml.safe_load((monitored.ROLE / "tasks" / "grafana.yml").read_text())
+    places = [next(n for n, task in enumerate(tasks) if word in str(task)) for word in ("grafana.conf", "run.yml")]
+    assert places == sorted(places)
+    packages = (monitored.ROLE / "tasks" / "packages.yml").read_text()
+    assert "policy_rc_d: 101" in packages
+
+
+def test_dcgm_exporter_gets_our_fields_and_the_hosts_own_address() -> None:
+    given = monitored.site(dcgm_port=9400)
+    own = monitored.monitoring.of_host(given, "gpu1")
+    text = monitored.render("dcgm-exporter.conf.j2", given, **{"__monitor_own_address": own["monitor_address"], **own})
+    command = re.sub(r"\\\n *", "", text.split("ExecStart=\n")[1]).splitlines()[0]
+    wanted = "ExecStart=/usr/bin/dcgm-exporter --collectors /etc/dsdeploy/dcgm-fields.csv --address 10.90.0.21:9400"
+    assert command == wanted
+    assert monitored.variables(given, "gpu1")["monitor_dcgm_port"] == 9400
+    assert monitored.variables(given, "gw1")["monitor_dcgm_port"] == 0
+    assert monitored.variables(monitored.site(), "gpu1")["monitor_dcgm_port"] == 0
+    tasks = monitored.ROLE / "tasks"
+    assert "'dcgm-fields.csv'" in (tasks / "dcgm.yml").read_text()
+    assert "monitor_dcgm_port > 0" in (tasks / "exporter.yml").read_text()
+
+
+@pytest.mark.parametrize("template", ["node-exporter.conf.j2", "dcgm-exporter.conf.j2"])
+def test_a_host_known_by_name_is_not_shut_out_by_a_filter_that_knows_no_names(template: str) -> None:
+    shown = {"__monitor_secret": {"web_flag": "--web.config.file"}}
+    hosts = yaml.safe_load((monitored.ROOT / "inventory" / "lab" / "site.yml").read_text())["hosts"]
+    filtered = monitored.render(template, monitored.site(), **shown)
+    assert "IPAddressDeny=any\nIPAddressAllow=localhost 10.90.0.11 10.90.0.11\n" in filtered
+    for name in ("gw1", "gpu1"):  # the one that collects, the one that is read
+        hosts_named = {**hosts, name: {**hosts[name], "address": f"{name}.example.net"}}
+        given = monitored.site(site={"hosts": hosts_named})
+        own = monitored.monitoring.of_host(given, "gpu1")
+        assert "IPAddress" not in monitored.render(template, given, **{**shown, **own}), name

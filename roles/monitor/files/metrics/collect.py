@@ -37,6 +37,7 @@ def collect(wanted: Mapping[str, Any], root: Path = ROOT) -> Iterator[Sample]:
     yield from kernel(wanted["kernel"], root)
     yield from certificates(wanted["certificates"])
     yield from unfinished(root / "var/lib/dsdeploy/runs")
+    yield from backups(root / "var/lib/dsdeploy/backup/ledger.jsonl")
     if wanted["engine"]:
         yield from units.engines(root / "srv/dsdeploy")
         yield from weights(root / "var/lib/dsdeploy/weights")
@@ -92,6 +93,15 @@ def unfinished(runs: Path) -> Iterator[Sample]:
         if last.get("kind") != "end":
             yield "dsdeploy_run_unfinished_since_timestamp_seconds", {"run": newest.stem}, units.seconds(first["at"])
     except (IndexError, ValueError, KeyError, AttributeError):
+        return
+
+
+def backups(ledger: Path) -> Iterator[Sample]:
+    """When this host's first backup was begun: from then on a restore can be rehearsed."""
+    try:
+        with ledger.open(encoding="ascii", errors="replace") as lines:
+            yield "dsdeploy_backup_begun_timestamp_seconds", {}, units.seconds(json.loads(lines.readline())["at"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return
 
 

@@ -5,6 +5,7 @@ HELP = {
     "dsdeploy_kernel_setting_ok": "Whether a setting is what the site file says.",
     "dsdeploy_certificate_expiry_timestamp_seconds": "When a certificate ends.",
     "dsdeploy_run_unfinished_since_timestamp_seconds": "When a run that has not ended was begun.",
+    "dsdeploy_backup_begun_timestamp_seconds": "When the first backup of this host was begun.",
     "dsdeploy_engine_active": "Whether the engine of a colour runs; loading counts as not.",
     "dsdeploy_engine_restarts_total": "How often systemd has restarted the engine of a colour.",
     "dsdeploy_weights_verified_timestamp_seconds": "When weights were last read whole and found good.",
