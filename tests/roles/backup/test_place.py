@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +153,35 @@ def test_a_way_back_that_is_blocked_too_says_where_everything_is(
         bring(config, scratch, {"sets": {"x": part}})
     assert (live / "a.before-1a2b3c4d").read_text() == (live / "b").read_text() == "live"
     assert "start x.service" not in told.read_text()
+
+
+@pytest.mark.parametrize("fails", range(1, 7))
+def test_whichever_rename_or_sync_fails_all_is_as_it_was(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: Path, fails: int
+) -> None:
+    """Two files: each is moved aside, replaced, and its folder synced. A disk that failed once lets the way back go."""
+    live = tmp_path / "live"
+    live.mkdir()
+    for name in "ab":
+        (live / name).write_text("live")
+    scratch = restored(tmp_path, "x", {live / "a": "old", live / "b": "old"})
+    calls: list[int] = []
+
+    def once(real: Callable[..., None]) -> Callable[..., None]:
+        def called(*given: Any) -> None:
+            calls.append(1)
+            if len(calls) == fails:
+                raise OSError(5, "Input/output error", str(given[0]))
+            real(*given)
+
+        return called
+
+    monkeypatch.setattr(exchange.os, "replace", once(os.replace))
+    monkeypatch.setattr(exchange, "sync", once(exchange.sync))
+    part = {"services": ["x.service"], "files": {str(live / name): {} for name in "ab"}}
+    with pytest.raises(Trouble, match=r"taken back, nothing is changed; x\.service started again"):
+        bring(config, scratch, {"sets": {"x": part}})
+    assert {path.name: path.read_text() for path in live.iterdir()} == {"a": "live", "b": "live"}
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 from .files import digest, remove, sync
 
 
-class Swapped(NamedTuple):
-    """`live` is the restored one now; `old` is where what was there lies, None where there was nothing."""
+class Exchange(NamedTuple):
+    """`new` comes into the place of `live`; what is there goes to `old`, None where there is nothing."""
 
     new: Path
     live: Path
@@ -49,28 +49,27 @@ def beside(found: Path, live: Path, like: Path) -> Path:
     return new
 
 
-def swap(new: Path, live: Path, suffix: str) -> Swapped:
-    """The live one aside, the new one in its place. Raises OSError; then both are where they were."""
-    old = _free(live, suffix) if os.path.lexists(str(live)) else None
-    if old:
-        os.replace(str(live), str(old))
-    try:
-        os.replace(str(new), str(live))
-    except OSError:
-        if old:
-            os.replace(str(old), str(live))
-        raise
-    sync(live.parent)
-    return Swapped(new, live, old)
+def exchange(new: Path, live: Path, suffix: str) -> Exchange:
+    """What is to be renamed to what; nothing is yet."""
+    return Exchange(new, live, _free(live, suffix) if os.path.lexists(str(live)) else None)
 
 
-def undo(done: Sequence[Swapped]) -> List[Path]:
-    """Take swaps back, the last one first. Those live ones for which that did not work."""
+def swap(one: Exchange) -> None:
+    """The live one aside, the new one in its place. Raises OSError; `undo` knows how far it came."""
+    if one.old:
+        os.replace(str(one.live), str(one.old))
+    os.replace(str(one.new), str(one.live))
+    sync(one.live.parent)
+
+
+def undo(begun: Sequence[Exchange]) -> List[Path]:
+    """Take swaps back, the last one first, however far each came. Those live ones for which that did not work."""
     left = []
-    for one in reversed(done):
+    for one in reversed(begun):
         try:
-            os.replace(str(one.live), str(one.new))
-            if one.old:
+            if not os.path.lexists(str(one.new)):
+                os.replace(str(one.live), str(one.new))
+            if one.old and os.path.lexists(str(one.old)):
                 os.replace(str(one.old), str(one.live))
             sync(one.live.parent)
         except OSError:

@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 from .config import Config
 from .errors import Trouble
-from .exchange import Swapped, beside, discard, same, swap, undo
+from .exchange import Exchange, beside, discard, exchange, same, swap, undo
 from .stage import SETS, sets
 
 
@@ -121,7 +121,7 @@ def in_place(wanted: Plan, services: Sequence[str], after: Sequence[str], identi
     except OSError:
         discard([new for new, _ in ready])
         raise
-    done: List[Swapped] = []
+    done: List[Exchange] = []
     stopped: List[str] = []
     try:
         for unit in services:
@@ -129,7 +129,8 @@ def in_place(wanted: Plan, services: Sequence[str], after: Sequence[str], identi
             if _systemctl("stop", unit) != 0:
                 raise Trouble(f"{unit} cannot be stopped", unit, f"systemctl status {unit}")
         for new, live in ready:
-            done.append(swap(new, live, f".before-{identity[:8]}"))
+            done.append(exchange(new, live, f".before-{identity[:8]}"))
+            swap(done[-1])
     except (Trouble, OSError) as error:
         why, where, hint = (
             (error.what, error.where, error.hint) if isinstance(error, Trouble)
@@ -139,7 +140,7 @@ def in_place(wanted: Plan, services: Sequence[str], after: Sequence[str], identi
     return wanted.kept + [one.said() for one in done] + _started(after)
 
 
-def _taken_back(done: Sequence[Swapped], ready: Sequence[Tuple[Path, Path]], stopped: Sequence[str]) -> str:
+def _taken_back(done: Sequence[Exchange], ready: Sequence[Tuple[Path, Path]], stopped: Sequence[str]) -> str:
     """Everything as it was before, as far as that can be had; a sentence about it."""
     left = undo(done)
     if left:
@@ -150,7 +151,7 @@ def _taken_back(done: Sequence[Swapped], ready: Sequence[Tuple[Path, Path]], sto
     again = [unit for unit in stopped if _systemctl("start", unit) == 0]
     dead = [unit for unit in stopped if unit not in again]
     return "; ".join([
-        "nothing was changed" if not done else f"{len(done)} exchanges were taken back, nothing is changed",
+        "what was exchanged was taken back, nothing is changed" if done else "nothing was changed",
         *([f"{', '.join(again)} started again"] if again else []),
         *([f"{', '.join(dead)} did not start again: journalctl -u {dead[0]}"] if dead else []),
     ])  # fmt: skip
