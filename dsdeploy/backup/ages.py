@@ -47,6 +47,10 @@ def warnings(site: Site, kept: Kept | None) -> Iterator[str]:
             yield f"backup: {kept.offsite_missing} good snapshots are not offsite"
         if kept.checked_ok is False:
             yield "backup: the last verification found a bad snapshot or pack: dsdeploy backup list SITE"
+        if kept.part_ok is False:
+            yield "backup: a part of the repository was not whole when last read back: dsdeploy backup verify SITE"
+        if kept.offsite_part_ok is False:
+            yield "backup: the offsite copy was not whole when last read back: dsdeploy backup run SITE says more"
         if kept.rehearsed_ok is False:
             yield "backup: the last rehearsal of a restore failed: journalctl -u dsdeploy-rehearse.service"
         if kept.read_ok is False:

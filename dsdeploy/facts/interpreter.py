@@ -21,6 +21,7 @@ PATHS = (
 )
 OLDEST = (3, 8)
 
+
 _LINE = re.compile(r"(/[\w./-]{1,100}) Python ([0-9]{1,2})\.([0-9]{1,3})(?:\.[0-9A-Za-z+]{1,20})?", re.ASCII)
 
 
@@ -49,3 +50,10 @@ class InterpreterFact(Fact[Interpreter]):
             if found and found[1] in PATHS and (int(found[2]), int(found[3])) >= OLDEST:
                 return Interpreter(found[1], f"{found[2]}.{found[3]}")
         return Interpreter()
+
+
+def running(words: str) -> str:
+    """Shell that has the host's Python run these words (of shell): the same one that Ansible is given, told by the host
+    itself. Status 127 where none is new enough."""
+    new = f"import sys; sys.exit(sys.version_info < {OLDEST})"
+    return f"""for p in {" ".join(PATHS)} none; do [ -x $p ] && $p -c '{new}' 2>/dev/null && break; done; $p {words}"""

@@ -18,7 +18,8 @@ _LINE = re.compile(r"dsdeploy_(backup|verify|logs)_([a-z_]{1,60}) ([0-9]{1,15})(
 @dataclass(frozen=True)
 class Kept:
     """Ages in seconds by the host's own clock, None where it never happened. `backup` is the newest good snapshot's,
-    `read` of the last look at a seventh of weights and builds, `rehearsed` of a restore, `logs` of a rotation; what
+    `read` of the last look at a seventh of weights and builds, `rehearsed` of a restore, `logs` of a rotation;
+    `part_ok` and `offsite_part_ok` are of the part of a repository that was last read back. What
     ends in `_ok` says how the last try of it went. `offsite_missing` counts good snapshots that are here only."""
 
     backup: int | None = None
@@ -26,6 +27,8 @@ class Kept:
     offsite_missing: int = 0
     checked: int | None = None
     checked_ok: bool | None = None
+    part_ok: bool | None = None
+    offsite_part_ok: bool | None = None
     rehearsed: int | None = None
     rehearsed_ok: bool | None = None
     read: int | None = None
@@ -66,6 +69,8 @@ class KeptFact(Fact[Kept]):
             offsite_missing=said.get("backup_offsite_missing", 0),
             checked=age("backup_last_verify"),
             checked_ok=good("backup_last_verify_success"),
+            part_ok=good("backup_last_check_success"),
+            offsite_part_ok=good("backup_last_offsite_check_success"),
             rehearsed=age("backup_last_rehearsal"),
             rehearsed_ok=good("backup_last_rehearsal_success"),
             read=age("verify_last_run"),

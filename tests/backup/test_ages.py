@@ -48,6 +48,8 @@ def test_the_youngest_look_counts_and_a_bad_one_is_not_hidden_by_it() -> None:
         (Kept(backup=1, backup_ok=False), "the last run failed"),
         (Kept(backup=1, offsite_missing=2), "2 good snapshots are not offsite"),
         (Kept(backup=1, checked_ok=False), "found a bad snapshot"),
+        (Kept(backup=1, part_ok=False), "a part of the repository was not whole"),
+        (Kept(backup=1, offsite_part_ok=False), "the offsite copy was not whole"),
         (Kept(backup=1, rehearsed_ok=False), "rehearsal of a restore failed"),
         (Kept(backup=1, read_ok=False, bad_files=3), "3 files of weights and builds"),
         (Kept(backup=1, logs_ok=False), "the last rotation failed"),

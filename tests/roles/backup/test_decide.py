@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
-from dsdeploy_backup import decide
+from dsdeploy_backup import alone, decide
 from dsdeploy_backup.ledger import Entry
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,6 +77,30 @@ def test_a_switch_is_waited_for_a_preparation_is_not() -> None:
     assert decide.compatible({"kind": "step", "step": "build"}, 1) == decide.GO
     assert decide.compatible({"kind": "step", "step": "switch"}, 1) == decide.WAIT
     assert decide.compatible({"kind": "end", "step": "switch"}, 1) == decide.GO
+
+
+# runs/<id>.jsonl of an engine host of the lab, from a side-by-side upgrade: what it was told, as the fence wrote it
+ENGINE_HOST = """
+{"kind":"begin","run":"20261122T051500-811-upgrade","verb":"upgrade","site":"lab","epoch":43,"from":"v1-a","version":"v2"}
+{"kind":"step","at":"2026-11-22T05:15:01+00:00","epoch":43,"step":"begin","release":"v2-b","detail":{"verb":"upgrade"}}
+{"kind":"step","at":"2026-11-22T05:15:02+00:00","epoch":43,"step":"weights","release":"v2-b","detail":{}}
+{"kind":"step","at":"2026-11-22T05:15:08+00:00","epoch":43,"step":"build","release":"v2-b","detail":{}}
+{"kind":"step","at":"2026-11-22T05:15:20+00:00","epoch":43,"step":"snapshot","release":"v2-b","detail":{}}
+{"kind":"step","at":"2026-11-22T05:15:31+00:00","epoch":43,"step":"start","release":"v2-b","detail":{"release":"v2-b"}}
+{"kind":"step","at":"2026-11-22T05:16:09+00:00","epoch":43,"step":"commit","release":"v2-b","detail":{}}
+{"kind":"step","at":"2026-11-22T05:16:12+00:00","epoch":43,"step":"stop","release":"v2-b","detail":{}}
+{"kind":"end","at":"2026-11-22T05:17:00+00:00","epoch":43,"outcome":"done","to":"v2-b","release":"v2-b","why":""}
+"""
+
+
+def test_an_engine_host_waits_from_the_start_to_the_end_as_it_is_not_told_of_the_switch(tmp_path: Path) -> None:
+    lines, told = ENGINE_HOST.strip().splitlines(), {}
+    for count, line in enumerate(lines, start=1):
+        (tmp_path / "20261122T051500-811-upgrade.jsonl").write_text("\n".join(lines[:count]) + "\n")
+        record, age = alone.last_record(tmp_path)
+        told[json.loads(line).get("step", json.loads(line)["kind"])] = decide.compatible(record, age)
+    assert [step for step, said in told.items() if said == decide.WAIT] == ["start", "commit", "stop"]
+    assert told["snapshot"] == told["build"] == told["end"] == decide.GO
 
 
 def test_a_run_that_died_in_its_switch_does_not_stop_backups_for_ever() -> None:

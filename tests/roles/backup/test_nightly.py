@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from backup_machine import Machine
+from dsdeploy_backup import nightly
 
 
 @pytest.fixture
@@ -59,3 +61,26 @@ def test_a_damaged_file_is_found_once_a_week_and_told_every_night_until_mended(m
 def test_a_stamp_that_says_nothing_is_a_finding(machine: Machine, weights: Path) -> None:
     (machine.live("stamps") / "m" / "v1.json").write_text('{"files": [{}]}')
     assert 1 in [machine.call("nightly")[0] for _ in range(7)]
+
+
+def test_what_a_repair_put_aside_and_what_is_being_made_is_not_read(machine: Machine, weights: Path) -> None:
+    """A build that was damaged and made anew: the finding ends with the repair."""
+    entry = {"path": "model.gguf", "size": 4, "sha256": hashlib.sha256(b"GGUF").hexdigest()}
+    for name, content in (("k1", b"GGUF"), ("k1.damaged-1", b"GGUX"), ("k1.damaged-12", b""), ("k2.partial", b"G")):
+        (machine.live("builds") / name).mkdir()
+        (machine.live("builds") / name / "model.gguf").write_bytes(content)
+        (machine.live("builds") / name / "build.json").write_text(json.dumps({"key": "k1", "files": [entry]}))
+    found = [
+        one.path.parent.name for one in nightly.expected(weights.parents[1], Path("/none"), machine.live("builds"))
+    ]
+    assert found == ["k1"]
+
+
+def test_weights_that_somebody_removed_are_no_damage_and_a_disk_that_is_not_there_is(
+    machine: Machine, weights: Path
+) -> None:
+    shutil.rmtree(weights)
+    done = machine.good("nightly")
+    assert f"{weights} was removed" in "".join(done["messages"]) and metrics(machine)["bad_files"] == 0
+    shutil.rmtree(weights.parents[1])
+    assert machine.call("nightly")[0] == 1 and metrics(machine)["bad_files"] > 0

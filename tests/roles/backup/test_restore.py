@@ -193,3 +193,45 @@ def test_folders_that_were_lost_come_back_with_owner_and_mode(machine: Machine) 
     shutil.rmtree(runs)
     machine.good("restore", "--what", "journal")
     assert {path: (path.stat().st_mode, path.stat().st_uid) for path in before} == before
+
+
+def test_the_same_snapshot_again_keeps_what_was_written_since(backed_up: Machine) -> None:
+    for changed in ("changed\n", "changed again\n"):
+        backed_up.live("epoch").write_text(changed)
+        done = backed_up.good("restore", "1", "--what", "journal")
+        assert backed_up.live("epoch").read_text() == "7 1-up\n"
+    beside = backed_up.live(f"epoch.before-{done['snapshot'][:8]}")
+    assert beside.read_text() == "changed\n" and Path(f"{beside}.1").read_text() == "changed again\n"
+
+
+@pytest.mark.parametrize("loss", ["gone", "empty", "rotten", "rotten, and the list is gone"])
+def test_offsite_is_taken_where_the_local_repository_cannot_give_it(machine: Machine, loss: str) -> None:
+    machine.settings(offsite=str(machine.offsite))
+    machine.good("run")
+    if loss == "gone":
+        shutil.rmtree(machine.repository)
+    elif loss == "empty":  # the mount point of a disk that is not there
+        shutil.rmtree(machine.repository)
+        machine.repository.mkdir()
+    else:
+        for pack in machine.repository.glob("data/*/*"):
+            pack.unlink()
+        if "list" in loss:
+            (machine.state / "ledger.jsonl").unlink()
+    shutil.rmtree(machine.root / "live")
+    code, _, said = machine.call("restore", "--from", "local")
+    assert code == 1, said
+    done = machine.good("restore")
+    assert machine.live("epoch").read_text() == "7 1-up\n"
+    assert loss != "rotten" or "from the offsite repository" in "".join(done["messages"])
+
+
+def test_neither_place_can_give_it_and_both_are_told(machine: Machine) -> None:
+    machine.settings(offsite=str(machine.offsite))
+    machine.good("run")
+    for pack in [*machine.repository.glob("data/*/*"), *machine.offsite.glob("*/data/*/*")]:
+        pack.unlink()
+    before = tree(machine.root / "live")
+    code, found, said = machine.call("restore")
+    assert code == 1 and "the offsite repository" in said and found["what"].count("restic") >= 2
+    assert tree(machine.root / "live") == before

@@ -197,8 +197,12 @@ def test_a_switch_is_waited_for(backed_up: Machine) -> None:
     journal.write_text('{"kind":"begin"}\n{"kind":"step","step":"switch"}\n')
     code, found, said = backed_up.call("run")
     assert code == 75 and "step switch" in found["what"] and "waiting" in said
+    for job in ("rehearse", "nightly"):
+        code, found, _ = backed_up.call(job)
+        assert code == 75 and "step switch" in found["what"]
+    assert "last_rehearsal_success" not in backed_up.metrics()  # one that waits is not one that failed
     with journal.open("a") as stream:
-        stream.write('{"kind":"step","step":"start"}\n')
+        stream.write('{"kind":"end","outcome":"done"}\n')
     assert backed_up.good("run")["sequence"] == 2
 
 

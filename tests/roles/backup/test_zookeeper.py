@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from dsdeploy_backup import replay, zookeeper
 from dsdeploy_backup import zookeeper_files as files
+from dsdeploy_backup.config import Config
 from dsdeploy_backup.errors import Trouble
 from kazoo.client import KazooClient
 
@@ -148,3 +149,36 @@ def test_a_member_that_has_no_data_yet_is_no_failure(tmp_path: Path) -> None:
     found = zookeeper.copy(tmp_path / "data", tmp_path / "log", tmp_path / "place")
     assert found == {"snapshot": None, "last": None}
     assert (tmp_path / "place" / str(tmp_path).lstrip("/") / "data" / "myid").read_text() == "2\n"
+
+
+def jars(folder: Path, *names: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(b"")
+
+
+def test_the_rehearsal_replays_with_what_the_member_is_started_with(tmp_path: Path) -> None:
+    """The role's own line of the unit, for a package and for a tarball; where neither is, there is no replay."""
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\n")
+    java.chmod(0o755)
+    unit, package, home = tmp_path / "zookeeper.service", tmp_path / "share", tmp_path / "tarball" / "lib"
+    known = f"{package}/zookeeper.jar:{package}/slf4j-simple.jar"
+    extra = {"zookeeper_java": [str(java), "-Xmx128m"], "zookeeper_unit": str(unit), "zookeeper_jars": known}
+    assert replay.command(extra) == replay.command({}) == []
+    unit.write_text(f"ExecStart=/usr/bin/java -Xms256m \\\n    -cp /etc/zookeeper:{home}/* \\\n    org.apache.x y\n")
+    jars(home, "zookeeper-jute-3.9.3.jar")
+    assert replay.command(extra) == []
+    jars(home, "zookeeper-3.9.3.jar")
+    assert replay.command(extra) == [str(java), "-Xmx128m", "-cp", f"/etc/zookeeper:{home}/*"]
+    unit.unlink()
+    jars(package, "zookeeper.jar")
+    assert replay.command(extra)[-1] == known
+    assert replay.command({**extra, "zookeeper_java": ["no-such-java"]}) == []
+
+
+def test_a_host_without_zookeeper_rehearses_and_says_that_nothing_was_replayed(tmp_path: Path) -> None:
+    config = Config("lab", "gpu1", "", *[tmp_path] * 5)
+    part = {"zookeeper": {"snapshot": "5", "last": "9", "data": "/d", "log": "/l"}}
+    assert "not replayed" in replay.all_members(tmp_path, {"sets": {"zookeeper": part}}, config)
+    assert replay.all_members(tmp_path, {"sets": {"journal": {}}}, config) == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,14 @@ def test_a_build_is_read_once_and_then_remembered(built: Path, tmp_path: Path) -
     reads = [build.verify_all(built.parent, tmp_path / "state", deep=False)[0]["read"] for _ in range(2)]
     assert reads == [1, 0]
     assert build.verify_all(built.parent, tmp_path / "state", deep=True)[0]["read"] == 1
+
+
+def test_a_build_that_a_repair_put_aside_is_not_looked_at_again(built: Path, tmp_path: Path) -> None:
+    flip(built / "model.gguf")
+    shutil.copytree(built, built.with_name("k1.damaged-1"))
+    flip(built / "model.gguf")
+    [result] = build.verify_all(built.parent, tmp_path / "state", deep=True)
+    assert result["build"] == "k1" and result["ok"]
 
 
 def test_a_damaged_build_is_found_every_time(built: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     back.add_argument("--what", action="append", default=[], help="a set, as in zookeeper; else all")
     back.add_argument("--from", dest="source", choices=("auto", "local", "offsite"), default="auto")
     back.add_argument("--replace", action="store_true", help="stop what runs on these files, and start it again")
-    back.add_argument("--no-start", action="store_true", help="leave what was stopped stopped")
+    back.add_argument("--no-start", action="store_true", help="leave a ZooKeeper member stopped")
     back.add_argument("--start", action="store_true", help="start it even where it did not run")
     verbs.add_parser("start", help="start what runs on a set's files").add_argument("name")
     return parser

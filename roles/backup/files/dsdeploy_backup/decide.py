@@ -7,8 +7,11 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 from .ledger import Entry
 
 GO, WAIT = "go", "wait"
-# steps of a run in which requests move or members restart; in all others a backup is fine
-SWITCHING = frozenset({"member", "out", "swap", "switch", "commit", "park", "stop", "back", "clear"})
+# steps of a run in which requests move, or members or hosts restart; in all others a backup is fine. `start` is the
+# last that an engine host is told before the commit: the switch itself is told to routers only
+SWITCHING = frozenset(
+    {"member", "restart", "start", "out", "swap", "switch", "commit", "park", "stop", "back", "clear"}
+)
 DEAD_SECONDS = 2 * 3600.0
 
 

@@ -16,3 +16,15 @@ class Trouble(Exception):
 
     def document(self) -> Dict[str, Any]:
         return {"ok": False, "what": self.what, "where": self.where, "hint": self.hint}
+
+
+class Mismatch(Trouble):
+    """Bytes that are not what was backed up."""
+
+
+class Hindered(Trouble):
+    """It was not done: no time, no server, a process that was killed. That says nothing of a snapshot."""
+
+
+class NoRoom(Hindered):
+    """The same for a disk that is full: on this host it would be full for any other try as well."""

@@ -16,6 +16,8 @@ from typing import Any, Dict, List, Set
 
 from .files import sync
 
+TOLD = ("rehearsed", "verified", "checked", "offsite_checked")  # looks at what is kept: the last of each counts
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -78,13 +80,13 @@ def read(path: Path) -> Ledger:
             entries[snapshot] = replace(entries[snapshot], bad="")
         elif event == "forgotten":
             entries.pop(snapshot, None)
-        if event in ("rehearsed", "verified", "ended"):
+        if event in TOLD:
             told[str(event)] = line
     return Ledger(entries, begun, last, fulls, told)
 
 
 def append(path: Path, event: str, **values: Any) -> None:
-    """One line, on disk when this returns."""
+    """One line, on disk when this returns. Raises OSError when the disk does not take all of it."""
     line = json.dumps({"event": event, "at": now(), **values}, separators=(",", ":")) + "\n"
     fresh = not path.exists()
     descriptor = os.open(str(path), os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
@@ -92,7 +94,9 @@ def append(path: Path, event: str, **values: Any) -> None:
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
             line = "\n" + line
-        os.write(descriptor, line.encode("ascii"))
+        left = line.encode("ascii")
+        while left:
+            left = left[os.write(descriptor, left) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

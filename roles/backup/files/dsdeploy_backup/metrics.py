@@ -22,6 +22,10 @@ HELP: Dict[str, Tuple[str, str]] = {
     "last_rehearsal_success": ("gauge", "1 when every file of it was as backed up."),
     "last_verify_timestamp_seconds": ("gauge", "When all snapshots were last restored and compared again."),
     "last_verify_success": ("gauge", "1 when each of them, and every pack, was as it was made."),
+    "last_check_timestamp_seconds": ("gauge", "When a part of the local repository was last read back."),
+    "last_check_success": ("gauge", "1 when that part was whole; one that was not is mended, and read again."),
+    "last_offsite_check_timestamp_seconds": ("gauge", "When a part of the offsite repository was last read back."),
+    "last_offsite_check_success": ("gauge", "1 when that part was whole."),
     "snapshot_bytes": ("gauge", "Size of what the newest good snapshot holds."),
     "snapshot_files": ("gauge", "Files in it."),
     "warnings": ("gauge", "Files that changed or vanished while it was made."),
@@ -31,7 +35,8 @@ HELP: Dict[str, Tuple[str, str]] = {
     "offsite_missing": ("gauge", "Good snapshots that are not offsite."),
 }
 
-LOOKS = {"rehearsed": "rehearsal", "verified": "verify"}  # event in the ledger -> its word in the metrics
+# event in the ledger -> its word in the metrics
+LOOKS = {"rehearsed": "rehearsal", "verified": "verify", "checked": "check", "offsite_checked": "offsite_check"}
 
 
 def text(values: Mapping[str, List[Tuple[str, float]]]) -> str:
@@ -69,7 +74,7 @@ def values(
     if fulls:
         found["last_full_timestamp_seconds"] = [("", _at(fulls[-1].at))]
     for event, name in LOOKS.items():
-        if told := ledger.told.get(event):
+        if (told := ledger.told.get(event)) and (config.offsite or event != "offsite_checked"):
             found[f"last_{name}_timestamp_seconds"] = [("", _at(str(told.get("at"))))]
             found[f"last_{name}_success"] = [("", float(bool(told.get("ok"))))]
     if config.offsite:
@@ -81,7 +86,7 @@ def values(
 def amend(path: Path, config: Config, ledger: Ledger) -> None:
     """After a rehearsal or a verification: their lines anew, all others as the last run left them."""
     fresh = values(config, ledger, 0, {})
-    ours = {name: fresh[name] for look in LOOKS.values() for name in HELP if look in name and name in fresh}
+    ours = {name: fresh[name] for look in LOOKS.values() for name in HELP if f"last_{look}_" in name and name in fresh}
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         kept = [line + "\n" for line in lines if not any(f"_last_{look}_" in line for look in LOOKS.values())]

@@ -7,11 +7,13 @@ What was bad is read again every night, so that it stays told until it is mended
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 from . import ledger, metrics
+from .alone import wait_for_switch
 from .config import Config
 from .errors import DONE, FAILED
 from .files import digest, put
@@ -24,6 +26,8 @@ PLACES = {
     "stamps": "/var/lib/dsdeploy/weights",
     "builds": "/srv/dsdeploy/builds",
 }
+# beside what is used: what is being made, and what was put aside because it was damaged
+ASIDE = re.compile(r".*\.(?:partial|damaged-[0-9]+)")
 
 
 class Expected(NamedTuple):
@@ -35,11 +39,22 @@ class Expected(NamedTuple):
 
 
 def expected(weights: Path, stamps: Path, builds: Path) -> Iterator[Expected]:
-    """Files of all weights that were verified here, and of all builds."""
+    """Files of all weights that were verified here and not removed since, and of all builds."""
+    gone = removed(weights, stamps)
     for stamp in sorted(stamps.glob("*/*.json")):
-        yield from _files(stamp, weights / stamp.parent.name / stamp.stem)
+        folder = weights / stamp.parent.name / stamp.stem
+        if folder not in gone:
+            yield from _files(stamp, folder)
     for build in sorted(builds.glob("*/build.json")):
-        yield from _files(build, build.parent)
+        if not ASIDE.fullmatch(build.parent.name):
+            yield from _files(build, build.parent)
+
+
+def removed(weights: Path, stamps: Path) -> List[Path]:
+    """Weights that were verified here and whose folder alone is gone, as a whole: a person did that, to make room.
+    None where all of them are gone: then a disk is not mounted."""
+    folders = [weights / stamp.parent.name / stamp.stem for stamp in sorted(stamps.glob("*/*.json"))]
+    return [folder for folder in folders if not folder.exists()] if weights.is_dir() else []
 
 
 def _files(listing: Path, root: Path) -> Iterator[Expected]:
@@ -77,7 +92,9 @@ def _lines(path: Path) -> List[str]:
 
 
 def nightly(config: Config, say: Say) -> Dict[str, Any]:
-    """Read this night's slice; findings as metrics and in the journal. Never changes a file of the model's."""
+    """Read this night's slice; findings as metrics and in the journal. Never changes a file of the model's. Raises
+    Trouble (75) when a switch takes too long."""
+    wait_for_switch(config.runs, config.wait, say)
     places = [Path(config.extra.get(name, default)) for name, default in PLACES.items()]
     config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     counter = config.state / "nightly"
@@ -103,6 +120,7 @@ def nightly(config: Config, say: Say) -> Dict[str, Any]:
     text = "".join(f"# HELP {PREFIX}_{n} {h}\n# TYPE {PREFIX}_{n} gauge\n{PREFIX}_{n} {v:.15g}\n" for n, h, v in rows)
     problem = metrics.put_text(config.metrics.with_name("dsdeploy_verify.prom"), text)
     messages = [f"slice {number % SLICES + 1} of {SLICES}: {len(mine)} of {len(files)} files read, {len(findings)} bad"]
+    messages += [f"{folder} was removed; its stamp stays" for folder in removed(*places[:2])]
     ledger.append(config.ledger, "nightly", slice=number % SLICES, ok=not findings)
     return {"ok": not findings, "code": FAILED if findings else DONE, "host": config.host,
             "messages": [*messages, *findings, *([problem] if problem else [])]}  # fmt: skip

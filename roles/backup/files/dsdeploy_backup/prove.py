@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from . import zookeeper
-from .errors import Trouble
+from .errors import Mismatch, Trouble
 from .files import digest, empty, remove
 from .restic import Repository
 from .stage import MANIFEST, SETS, described
@@ -23,26 +23,26 @@ def restored(repository: Repository, snapshot: str, into: Path) -> Path:
 
 
 def manifest(folder: Path) -> Dict[str, Any]:
-    """The list that came with a snapshot. Raises Trouble when there is none."""
+    """The list that came with a snapshot. Raises Mismatch when there is none."""
     try:
         document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if document["version"] != 1 or not isinstance(document["sets"], dict):
             raise ValueError("another version")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Trouble(f"the snapshot has no list of what is in it: {error}", str(folder)) from error
+        raise Mismatch(f"the snapshot has no list of what is in it: {error}", str(folder)) from error
     return document  # type: ignore[no-any-return]
 
 
 def compare(folder: Path, site: str, host: str, wanted: str = "") -> Dict[str, Any]:
     """The manifest, once every file in `folder` is what it says, and it is the one (by digest) that was staged.
 
-    Raises Trouble naming the first files that are not, and when it is another site's or host's snapshot.
+    Raises Mismatch naming the first files that are not, and when it is another site's or host's snapshot.
     """
     found = manifest(folder)
     if wanted and digest(folder / MANIFEST) != wanted:
-        raise Trouble("the snapshot's list is not the one that was made for it", str(folder))
+        raise Mismatch("the snapshot's list is not the one that was made for it", str(folder))
     if (found.get("site"), found.get("host")) != (site, host):
-        raise Trouble(f"the snapshot is of {found.get('host')} of {found.get('site')}, not of {host} of {site}")
+        raise Mismatch(f"the snapshot is of {found.get('host')} of {found.get('site')}, not of {host} of {site}")
     wrong: List[str] = []
     for name, part in found["sets"].items():
         place = folder / SETS / name
@@ -50,10 +50,13 @@ def compare(folder: Path, site: str, host: str, wanted: str = "") -> Dict[str, A
         wrong += [path for path in sorted({*part["files"], *there}) if part["files"].get(path) != there.get(path)]
         member = part.get("zookeeper", {})
         if member.get("snapshot"):
-            zookeeper.check(*(place / str(member[name]).lstrip("/") for name in ("data", "log")))
+            try:
+                zookeeper.check(*(place / str(member[name]).lstrip("/") for name in ("data", "log")))
+            except Trouble as error:
+                raise Mismatch(error.what, error.where, error.hint) from error
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise Trouble(f"not what was backed up: {', '.join(wrong[:3])}{more}", str(folder))
+        raise Mismatch(f"not what was backed up: {', '.join(wrong[:3])}{more}", str(folder))
     return found
 
 

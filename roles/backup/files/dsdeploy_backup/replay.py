@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import re
+import shutil
 import socket
 import subprocess
 import time
@@ -14,6 +17,7 @@ from .errors import Trouble
 from .files import empty, remove
 
 LIMIT = 60.0
+_CLASSPATH = re.compile(r"\s(?:-cp|-classpath)\s+(\S+)")
 _CONFIG = """tickTime=2000
 dataDir={data}
 dataLogDir={log}
@@ -26,16 +30,46 @@ admin.enableServer=false
 
 def all_members(folder: Path, document: Dict[str, Any], config: Config) -> str:
     """Replay what the snapshot has of ZooKeeper; a sentence about it, "" where there is nothing. Raises Trouble."""
-    java = config.extra.get("zookeeper_java")
+    java = command(config.extra)
     for name, part in document["sets"].items():
         member = part.get("zookeeper", {})
-        if java and member.get("snapshot"):
+        if member.get("snapshot"):
+            if not java:
+                return "; ZooKeeper's data was not replayed: neither its jars nor Java are to be found here"
             data, log = (folder / "sets" / name / str(member[key]).lstrip("/") for key in ("data", "log"))
             reached = replay(data, log, java, config.state / "replay")
             if reached < int(member["last"], 16):
                 raise Trouble("ZooKeeper read the data up to %x, not to %s" % (reached, member["last"]), str(data))
             return f"; ZooKeeper replayed them up to {member['last']}"
     return ""
+
+
+def command(extra: Dict[str, Any]) -> List[str]:
+    """argv of a Java that finds ZooKeeper: with what the member itself is started with, else where packages have it.
+    Empty where there is none."""
+    java = list(extra.get("zookeeper_java") or [])
+    if not java or not shutil.which(java[0]):
+        return []
+    unit = Path(extra.get("zookeeper_unit") or os.devnull)
+    for classpath in (_started_with(unit), str(extra.get("zookeeper_jars") or "")):
+        if any(_has_zookeeper(entry) for entry in classpath.split(":")):
+            return [*java, "-cp", classpath]
+    return []
+
+
+def _started_with(unit: Path) -> str:
+    try:
+        found = _CLASSPATH.search(unit.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return ""
+    return found.group(1) if found else ""
+
+
+def _has_zookeeper(entry: str) -> bool:
+    """Whether a part of a class path, a jar or Java's `folder/*`, has ZooKeeper's own jar."""
+    if entry.endswith("/*"):
+        return bool(glob.glob(glob.escape(entry[:-1]) + "zookeeper-[0-9]*.jar"))
+    return Path(entry).name.startswith("zookeeper") and Path(entry).is_file()
 
 
 def replay(data: Path, log: Path, java: List[str], work: Path) -> int:

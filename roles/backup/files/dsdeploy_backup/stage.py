@@ -1,8 +1,10 @@
 """Everything that is backed up, copied into one private folder with a list of what it should be.
 
 A set is a file in /etc/dsdeploy/backup.d, so that a later role adds its own: {"name", "paths": [globs],
-"exclude": [globs], "services": [units]} or {"name", "zookeeper": {"data", "log"}, …}. Files are copied first, so that
-what is encrypted and what is in the list are the same bytes, whatever happens to the originals meanwhile.
+"exclude": [globs], "services": [units], "higher": [paths], "by_name": bool} or {"name", "zookeeper": {"data",
+"log"}, …}. A restore in place keeps a path of `higher` that says a higher number, and all that exists of a set that is
+`by_name`, unless that set was asked for. Files are copied first, so that what is encrypted and what is in the list are
+the same bytes, whatever happens to the originals meanwhile.
 """
 
 from __future__ import annotations
@@ -55,7 +57,8 @@ def stage(config: Config, sequence: int, kind: str) -> Dict[str, Any]:
     for one in sets(config.sets):
         place = root / SETS / one["name"]
         place.mkdir(parents=True)
-        about: Dict[str, Any] = {"services": one.get("services", []), "higher": one.get("higher", [])}
+        about: Dict[str, Any] = {"services": one.get("services", []), "higher": one.get("higher", []),
+                                 "by_name": bool(one.get("by_name"))}  # fmt: skip
         if "zookeeper" in one:
             where = {name: Path(one["zookeeper"][name]) for name in ("data", "log")}
             if where["data"].is_dir():

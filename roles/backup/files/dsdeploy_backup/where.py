@@ -43,9 +43,18 @@ def offsite(config: Config, hold: Optional[int] = None) -> Optional[Repository]:
 def refuse_lost(config: Config, away: Repository, entries: Sequence[Entry]) -> None:
     """Raises Trouble where an offsite repository was before: a disk that is not mounted is not begun anew."""
     if any(entry.offsite for entry in entries):
-        forget = f'sed -i \'/"event":"offsite"/d\' {config.ledger}'
-        hint = f"mount or bring it back; if it is lost: {forget}; then all is copied anew"
+        hint = f"mount or bring it back; if it is lost: {_forget(config)}; then all is copied anew"
         raise Trouble("the offsite repository is gone", away.at, hint)
+
+
+def anew(config: Config) -> str:
+    """How an operator has everything copied again that is good here."""
+    return (f"if its server is up: move that folder aside there, and keep it; here {_forget(config)};"
+            " the next run copies all that is good here anew")  # fmt: skip
+
+
+def _forget(config: Config) -> str:
+    return f'sed -i \'/"event":"offsite/d\' {config.ledger}'
 
 
 def _password(config: Config) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -15,12 +16,17 @@ from .stamp import Stamp
 from .survey import each, glance, reread
 from .tree import Tree
 
+ASIDE = re.compile(r".*\.damaged-[0-9]+")
+
 
 def verify_all(root: Path, state: Path, *, deep: bool, threads: int = 4) -> List[Dict[str, Any]]:
-    """One result for each finished build below ``root``; untouched files are not read again."""
+    """One result for each finished build below ``root``, without those that a repair put aside; untouched files are
+    not read again."""
     results = []
     for directory in sorted(root.iterdir()) if root.is_dir() else []:
-        if not is_identifier(directory.name) or not (directory / "build.json").exists():
+        if not is_identifier(directory.name) or ASIDE.fullmatch(directory.name):
+            continue
+        if not (directory / "build.json").exists():
             continue
         try:
             results.append(verify(directory, state, deep=deep, threads=threads))
