@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from dsdeploy import facts
-from dsdeploy.facts import script, shell
+from dsdeploy.facts import python, script, shell
 from dsdeploy.site import Site
 
 CASES = sorted((Path(__file__).parent / "facts").glob("*/*.json"))
@@ -26,8 +27,8 @@ KINDS = [
     facts.GpuReport, facts.GpuTopology, facts.Gpus, facts.HealthState, facts.HostLog, facts.Hugepages,
     facts.IbDevinfo, facts.IbStat, facts.Interpreter, facts.Kept, facts.Measured, facts.Memory, facts.NvSwitch,
     facts.Os,
-    facts.PackageLock, facts.PacketFilter, facts.PortCounters, facts.Ports, facts.RdmaLinks, facts.Releases, facts.Rotation,
-    facts.RouterState, facts.Runs, facts.SecureBoot, facts.SiteId, facts.Srvr, facts.StackState,
+    facts.PackageLock, facts.PacketFilter, facts.PortCounters, facts.Ports, facts.RdmaLinks, facts.Releases,
+    facts.Rotation, facts.RouterState, facts.Runs, facts.SecureBoot, facts.SiteId, facts.Srvr, facts.StackState,
     facts.TensorRt, facts.Thp, facts.Weights,
 ]  # fmt: skip
 SITE = Site.model_validate({
@@ -102,6 +103,18 @@ def test_every_command_is_good_shell(kind: type[Any], shell_name: str) -> None:
         text = script.build([fact.command(**arguments)], "mark")
         done = subprocess.run([shell_name, "-n", "-c", text], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_programs_on_hosts_are_started_through_the_hosts_link_where_there_is_one(tmp_path: Path) -> None:
+    """EL8 and CentOS 7 have the Python Ansible uses elsewhere; a host that was never prepared has no link yet."""
+    link = tmp_path / "python3"
+    word = python.PYTHON.replace(python.LINK, str(link))
+    ask = ["sh", "-c", f"set -- {word}; echo $# $1"]
+    assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout == "1 python3\n"
+    link.symlink_to(sys.executable)
+    assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout == f"1 {link}\n"
+    for value in (facts.GpuReport, facts.Gpus, facts.Rotation):
+        assert python.PYTHON in facts.reader(value).command()
 
 
 ANSWER = "0, GPU-aa, 81251, 0, 470.57.02, NVIDIA A100-SXM4-80GB"

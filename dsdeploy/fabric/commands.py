@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from dsdeploy import paths
+from dsdeploy.facts.python import PYTHON
 from dsdeploy.facts.shell import sections
 
 WRITE_SECONDS = 5
@@ -111,8 +112,8 @@ def all_reduce_among(
 ) -> str:
     """One host's part of all_reduce over several, without MPI: the program travels as an argument."""
     program = (paths.ROLES / "fabric" / "files" / "all_reduce.py").read_text(encoding="utf-8")
-    words = ["python3", "-c", program, "--rank", str(rank), "--hosts", str(hosts), "--meet", meet, "--token", token]
-    return f"{_exports(environment)}\n{shlex.join([*words, '--gpus', ','.join(map(str, gpus))])}"
+    words = ["-c", program, "--rank", str(rank), "--hosts", str(hosts), "--meet", meet, "--token", token]
+    return f"{_exports(environment)}\n{PYTHON} {shlex.join([*words, '--gpus', ','.join(map(str, gpus))])}"
 
 
 def diagnose() -> str:

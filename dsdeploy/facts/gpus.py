@@ -9,6 +9,7 @@ from typing import Any
 from dsdeploy.facts.fact import Fact, number
 from dsdeploy.facts.gpu_report import PROGRAM
 from dsdeploy.facts.lines import count, documents, text
+from dsdeploy.facts.python import PYTHON
 
 _FIELDS = "index,uuid,memory.total,memory.used,driver_version"
 _MIB = 1024 * 1024
@@ -43,7 +44,7 @@ class GpusFact(Fact[Gpus]):
     def command(self) -> str:
         ask = "timeout 15 nvidia-smi --format=csv,noheader,nounits --query-gpu"
         # the name last: it may hold commas
-        report = f"timeout -k 1 20 python3 -B {PROGRAM} report --last 0"
+        report = f"timeout -k 1 20 {PYTHON} -B {PROGRAM} report --last 0"
         return (
             f"if [ -f {PROGRAM} ]; then {report}; case $? in 0|124|137) exit 0;; esac; fi\n"
             "command -v nvidia-smi >/dev/null || exit 0\n"
