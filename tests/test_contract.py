@@ -145,7 +145,7 @@ def test_a_role_knows_nothing_of_the_inventory(role: Path) -> None:
 
 
 def test_programs_on_hosts_are_started_by_the_python_that_ansible_uses_there() -> None:
-    """On Enterprise Linux 8 and CentOS 7 the system's own is too old or absent: the inventory names another per host."""
+    """On EL8 and CentOS 7 the system's own is too old or absent: the inventory names another for each host."""
     chosen = "{{ ansible_python_interpreter | default('/usr/bin/python3') }}"
     command = re.compile(r"(?<!#!)/usr/bin/python3|(?<![\w./-])python3 -[a-zA-Z]|^\s*- python3$", re.MULTILINE)
     parts = ("vars", "defaults", "tasks", "templates", "library", "module_utils")

@@ -23,6 +23,7 @@ from dsdeploy.facts import (
     Os,
     SecureBoot,
     StackState,
+    reader,
 )  # fmt: skip
 from dsdeploy.hosts import Reading
 from dsdeploy.stacks import Host, fleet, matrix, reach, sources, work
@@ -235,6 +236,18 @@ def test_a_python_elsewhere_is_what_ansible_is_told_to_use() -> None:
     loaded = site.load(ROOT / "inventory" / "legacy-cuda11.6" / "site.yml")
     readings = {"gpu1": bare("legacy-cuda11.6", "gpu1", loaded), "gpu2": Reading("gpu2", True)}
     assert reach.interpreters(readings) == {"gpu1": "/opt/rh/rh-python38/root/usr/bin/python3"}
+
+
+@pytest.mark.parametrize("stack", ["legacy-cuda11.6", "cpu"])
+def test_a_gateway_is_asked_for_its_python_as_an_engine_host_is(stack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not asked, a CentOS 7 or EL8 gateway was refused for its system's Python for ever."""
+    monkeypatch.setattr(reach, "core", lambda: "2.16.19")
+    loaded = site.load(ROOT / "inventory" / "legacy-cuda11.6" / "site.yml").model_copy(update={"stack": stack})
+    assert Interpreter in plan.READ and reader(Interpreter).arguments(loaded, "gw1") is not None
+    old, other, *_ = SYSTEMS["legacy-cuda11.6"]
+    gateway = Reading("gw1", True, values={Os: old, Interpreter: other})
+    assert [one.what for one in preflight.problems(loaded, {"gw1": gateway})] == []
+    assert reach.interpreters({"gw1": gateway}) == {"gw1": "/opt/rh/rh-python38/root/usr/bin/python3"}
 
 
 def h200(*more: object) -> tuple[site.Site, dict[str, Reading]]:

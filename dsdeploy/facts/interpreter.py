@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from dsdeploy.facts import gpu_host
 from dsdeploy.facts.fact import Fact
-
-if TYPE_CHECKING:
-    from dsdeploy.site import Site
 
 USUAL = "/usr/bin/python3"
 # EL8 and EL7 have theirs beside the system's; Software Collections' lies in /opt
@@ -33,15 +28,14 @@ class Interpreter:
 
 
 class InterpreterFact(Fact[Interpreter]):
-    """The usual one if it is new enough, else the newest of the others."""
+    """The usual one if it is new enough, else the newest of the others. Asked on every host, a gateway too; most answer
+    with the first and are asked no further."""
 
     value = Interpreter
 
-    def arguments(self, site: Site, host: str) -> dict[str, Any] | None:
-        return gpu_host.arguments(site, host)
-
     def command(self) -> str:
-        return f'for p in {" ".join(PATHS)}; do [ -x $p ] && echo "$p $($p -V 2>&1)"; done; exit 0'
+        enough = "case $v in 'Python 3.'[89].*|'Python 3.'[1-9][0-9]*) break;; esac"
+        return f'for p in {" ".join(PATHS)}; do [ -x $p ] || continue; v=$($p -V 2>&1); echo "$p $v"; {enough}; done'
 
     def process(self, output: list[str]) -> Interpreter:
         for line in output:
