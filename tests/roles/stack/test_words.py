@@ -197,7 +197,7 @@ class Module:
     """What the packages module asks of Ansible: one unit runs, nothing else is there."""
 
     check_mode = False
-    params: dict[str, Any] = {"serving": ["dsdeploy-engine@blue.service"]}  # noqa: RUF012
+    params: dict[str, Any] = {"serving": ["dsdeploy-engine@blue.service"], "rehearse": False}  # noqa: RUF012
 
     def get_bin_path(self, name: str) -> str:
         return f"/usr/bin/{name}"
