@@ -117,6 +117,25 @@ def test_programs_on_hosts_are_started_through_the_hosts_link_where_there_is_one
         assert python.PYTHON in facts.reader(value).command()
 
 
+@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl here to make a certificate with")
+@pytest.mark.parametrize(("signer", "own"), [("gpu1 Secure Boot Module Signature key", True), ("Canonical Ltd.", False)])
+def test_whether_a_hosts_own_key_signed_the_module_is_told_by_its_certificate(
+    tmp_path: Path, signer: str, own: bool
+) -> None:
+    made = tmp_path / "mok.pub"
+    words = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-keyout", str(tmp_path / "key"), "-days", "9",
+             "-subj", "/CN=gpu1 Secure Boot Module Signature key", "-outform", "DER", "-out", str(made)]  # fmt: skip
+    subprocess.run(words, check=True, capture_output=True)
+    modinfo = tmp_path / "modinfo"
+    modinfo.write_text(f"#!/bin/sh\n[ \"$2\" = signer ] && echo '{signer}'\n")
+    modinfo.chmod(0o755)
+    fact = facts.reader(facts.StackState)
+    command = f"PATH={tmp_path}:$PATH\n" + fact.command().replace("/var/lib/dkms/mok.pub", str(made))
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    found = fact.process(done.stdout.splitlines())
+    assert (found.signer, found.own_key) == (signer, own)
+
+
 ANSWER = "0, GPU-aa, 81251, 0, 470.57.02, NVIDIA A100-SXM4-80GB"
 REFUSES = f"""case "$*" in *compute_cap*) echo 'Field "compute_cap" is not a valid field to query.'; exit 2;; esac
 echo '{ANSWER}'"""

@@ -124,7 +124,8 @@ def _architecture(part: Part) -> Architecture:
 
 
 def _gpu(name: str, part: Part) -> GpuModel:
-    made = GpuModel(name, part.text("compute"), part.flag("datacentre"), part.count("memory", 0), part.flag("nvlink5"))
+    made = GpuModel(name, part.text("compute"), part.flag("datacentre"), part.count("memory", 0), part.flag("nvlink5"),
+                    tuple(int(number, 16) for number in part.texts("devices")))  # fmt: skip
     part.done()
     return made
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dsdeploy.errors import Problem
 from dsdeploy.facts import BusGpus, DriverModule, Gpus, Interpreter, NvSwitch, Os, SecureBoot, StackState
-from dsdeploy.stacks import Gpu, Host, Verdict, catalogue, fits, judge, matrix, versions
+from dsdeploy.stacks import Gpu, Host, Verdict, catalogue, fits, judge, matrix, place, versions
 from dsdeploy.stacks.order import Order, matches, order
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ def ordered(site: Site, host: str, reading: Reading) -> Order | None:
     found = seen(site, reading)
     if found is None:
         return None
-    known, switches = matrix(), bool(found.nvswitch) or any("B200" in gpu.name for gpu in found.gpus)
+    known = matrix()
+    switches = bool(found.nvswitch) or place.nvlink5(known, found)
     return order(known, known.profiles[site.stack], found, site.packages.mirror or "", switches)
 
 
@@ -95,8 +96,9 @@ def _as_ordered(site: Site, host: str, reading: Reading) -> tuple[Verdict, ...]:
     told, found = ordered(site, host, reading), seen(site, reading)
     if told is None or found is None or _stands(told, found):
         return verdicts(site, host, reading)
-    # a driver that runs under Secure Boot had its key enrolled: the next one is signed with the same
-    boot = None if found.driver or found.loaded else found.secure_boot
+    # only where this host's own key is the one that is enrolled will the next module, which is built here, load as well
+    state = reading.get(StackState)
+    boot = None if found.loaded and state and state.own_key else found.secure_boot
     bare = replace(found, driver=None, loaded="", modules="", fabric_manager=None, secure_boot=boot)
     return (*judge(matrix().profiles[site.stack], bare), *_memory(site, found))
 
@@ -113,11 +115,27 @@ def _stands(told: Order, found: Host) -> bool:
 
 def problems(site: Site, host: str, reading: Reading) -> list[Problem]:
     """Errors that no run mends: a host that cannot run the stack, with the nearest combination that can."""
-    return [
+    found = [
         Problem(f"stack {site.stack} on {host}: {one.why}", f"host {host}", f"nearest that works: {one.nearest}")
         for one in _as_ordered(site, host, reading)
         if one.level == "error"
     ]
+    state = reading.get(StackState)
+    if state and state.runfile and ordered(site, host, reading) is not None:
+        what = f"the driver on {host} came from a .run file: packages would be mixed with its files"
+        found.append(Problem(what, f"host {host}", f"on {host}: nvidia-uninstall --silent; then: dsdeploy up SITE"))
+    return found
+
+
+def silent(site: Site, host: str, reading: Reading) -> Problem | None:
+    """No GPU answers although the ordered driver is installed. Before a run that may be what it mends; after one it is
+    a failure."""
+    told, bus = ordered(site, host, reading), reading.get(NvSwitch)
+    state, gpus = reading.get(StackState), reading.get(Gpus)
+    if told is None or gpus or not bus or not bus.gpus or not state or not matches(told, state.library):
+        return None
+    return Problem(f"{host} has driver {state.library}, {bus.gpus} NVIDIA GPUs are on its bus, none answers",
+                   f"host {host}", f"on {host}: nvidia-smi; dkms status; dmesg | grep -i nvidia")  # fmt: skip
 
 
 def warnings(site: Site, readings: Mapping[str, Reading]) -> tuple[Problem, ...]:
