@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from dsdeploy import facts
-from dsdeploy.facts import python, script, shell
+from dsdeploy.facts import gpu_report, python, script, shell
 from dsdeploy.site import Site
 
 CASES = sorted((Path(__file__).parent / "facts").glob("*/*.json"))
@@ -118,7 +118,9 @@ def test_programs_on_hosts_are_started_through_the_hosts_link_where_there_is_one
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl here to make a certificate with")
-@pytest.mark.parametrize(("signer", "own"), [("gpu1 Secure Boot Module Signature key", True), ("Canonical Ltd.", False)])
+@pytest.mark.parametrize(
+    ("signer", "own"), [("gpu1 Secure Boot Module Signature key", True), ("Canonical Ltd.", False)]
+)
 def test_whether_a_hosts_own_key_signed_the_module_is_told_by_its_certificate(
     tmp_path: Path, signer: str, own: bool
 ) -> None:
@@ -166,6 +168,35 @@ def test_an_older_driver_is_asked_again_without_what_it_does_not_know(
         env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
     )
     assert [(gpu.name, gpu.compute, gpu.driver) for gpu in fact.process(done.stdout.splitlines())] == found
+    assert len(log.read_text().splitlines()) == asked
+
+
+@pytest.mark.parametrize(
+    ("report", "found", "asked"),
+    [
+        (
+            """print('{"driver": "1", "gpus": [{"uuid": "GPU-b", "name": "by report", "lost": false}]}')""",
+            "by report",
+            0,
+        ),
+        ("print('{\"gpus\": [' + 'x' * (1 << 20) + ']}')", "NVIDIA H200", 1),  # would be cut on its way here
+        ("print('{\"gpus\": [')", "NVIDIA H200", 1),
+        ("raise SystemExit(1)", "NVIDIA H200", 1),
+        ("raise SystemExit(124)", "", 0),  # what timeout answers for a driver that hangs
+    ],
+)
+def test_nvidia_smi_is_asked_unless_a_whole_report_came(report: str, found: str, asked: int, tmp_path: Path) -> None:
+    program, tool, log = tmp_path / "gpu_report.py", tmp_path / "nvidia-smi", tmp_path / "log"
+    program.write_text(report + "\n")
+    tool.write_text(f'#!/bin/sh\necho "$*" >> {log}\n{TELLS}\n')
+    tool.chmod(0o755)
+    log.touch()
+    fact = facts.reader(facts.Gpus)
+    command = fact.command().replace(gpu_report.PROGRAM, str(program))
+    done = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=False
+    )
+    assert [gpu.name for gpu in fact.process(done.stdout.splitlines())] == ([found] if found else [])
     assert len(log.read_text().splitlines()) == asked
 
 
