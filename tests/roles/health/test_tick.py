@@ -45,7 +45,8 @@ BUSY = {
     "llamacpp:n_decode_total {moving}\n",
     "vllm": 'vllm:prompt_tokens_total{{engine="0",model_name="m"}} 40.0\n'
     'vllm:generation_tokens_total{{engine="0",model_name="m"}} {moving}.0\n',
-    "sglang": 'sglang:prompt_tokens_total{{model_name="m"}} 40.0\nsglang:generation_tokens_total{{model_name="m"}} 90.0\n'
+    "sglang": 'sglang:prompt_tokens_total{{model_name="m"}} 40.0\n'
+    'sglang:generation_tokens_total{{model_name="m"}} 90.0\n'
     'sglang:realtime_tokens_total{{mode="prefill_compute",model_name="m",tp_rank="0"}} 40.0\n'
     'sglang:realtime_tokens_total{{mode="decode",model_name="m",tp_rank="0"}} {moving}.0\n',
     "triton": 'nv_inference_request_success{{model="m",version="1"}} 3\nnv_inference_count{{model="m",version="1"}} 3\n'
