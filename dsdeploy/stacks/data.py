@@ -71,6 +71,7 @@ def _distribution(name: str, part: Part) -> Distribution:
         python=part.text("python", ""),
         pythons=part.texts("pythons"),
         kernels=part.texts("kernels"),
+        components=part.texts("components"),
         eol=part.text("eol", ""),
         note=part.text("note", ""),
         why=part.text("why", ""),

@@ -58,6 +58,7 @@ def order(matrix: Matrix, profile: Profile, host: Host, mirror: str = "", nvswit
         "keys": sources.keys(matrix, packages, mirror),
         "repositories": sources.repositories(matrix, packages, host.architecture, mirror),
         "displaced": sources.displaced(matrix, packages),
+        **components(matrix, packages),
         "stream": driver.stream.get(flavour, ""),
         "driver": driver.version,
         "flavour": flavour,
@@ -72,6 +73,13 @@ def order(matrix: Matrix, profile: Profile, host: Host, mirror: str = "", nvswit
         "checks": _checks(matrix, profile, packages, nvswitch),
     }
     return told | {"digest": digest(told), "packages_digest": digest({key: told[key] for key in INSTALLED})}
+
+
+def components(matrix: Matrix, packages: Install) -> Order:
+    """Components of the distribution that NVIDIA's packages need beside those a fresh host asks for; nothing at all
+    where there are none."""
+    found = matrix.distributions[packages.distribution].components
+    return {"components": list(found)} if found else {}
 
 
 def digest(told: Order) -> str:

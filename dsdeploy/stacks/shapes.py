@@ -34,6 +34,7 @@ class Distribution:
     python: str = ""
     pythons: tuple[str, ...] = ()
     kernels: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
     eol: str = ""
     note: str = ""
     why: str = ""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from .conftest import ROLE, Key
 
 packages = sys.modules["stack_packages"]
+sources = sys.modules["stack_sources"]
 proof = sys.modules["stack_proof"]
 apt = sys.modules["ansible.module_utils.dsdeploy_stack_apt"]
 plan = sys.modules["ansible.module_utils.dsdeploy_stack_plan"]
@@ -147,3 +153,68 @@ def test_a_module_that_secure_boot_refuses_fails_at_once_and_is_not_restarted_fo
     with pytest.raises(Failed, match="mokutil --import"):
         proven(monkeypatch, DRIVER, (1, "", REJECTED))
     assert "No such device" in proven(monkeypatch, DRIVER, (1, "", "No such device"))["restart"]
+
+
+def named(folder: Path, **more: Any) -> dict[str, Any]:
+    """What the sources module is told on an EL host."""
+    repository = {"name": "cuda-rhel9", "title": "x", "url": "http://192.0.2.1/cuda/", "key": "nvidia"}
+    return {
+        "manager": "dnf", "root": str(folder), "repositories": [repository], "pins": [], "held": [], "foreign": [],
+        "displaced": ["cuda*.repo"], "components": [],
+        "keys": [{"name": "nvidia", "url": (folder / "KEY").as_uri(), "fingerprint": "A" * 40, "replaces": ""}], **more,
+    }  # fmt: skip
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_key_that_cannot_be_had_leaves_the_hosts_sources_as_they_are(
+    tmp_path: Path, key: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "etc/yum.repos.d/cuda-rhel9.repo"
+    there.parent.mkdir(parents=True)
+    there.write_text("[cuda]\nbaseurl=http://192.0.2.1/cuda/\n")
+    second = {"name": "epel", "url": (tmp_path / "none").as_uri(), "fingerprint": key.fingerprint, "replaces": ""}
+    (tmp_path / "KEY").write_text(key.public)
+    given = named(tmp_path)
+    given["keys"] = [{**given["keys"][0], "fingerprint": key.fingerprint}, second]
+    before = tree(tmp_path)
+    with pytest.raises(Failed, match="the key epel cannot be had"):
+        Host({}, **given).run(sources, monkeypatch)
+    assert tree(tmp_path) == before
+    given["keys"] = given["keys"][:1]
+    made = Host({}, **given).run(sources, monkeypatch)["made"]
+    assert made[-1] == str(there) and not there.exists() and there.with_suffix(".repo.disabled").exists()
+
+
+def test_a_folder_for_keys_can_be_read_by_apts_own_user_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        sources.write(str(tmp_path), "/etc/apt/keyrings/dsdeploy-nvidia.gpg", b"key")
+    finally:
+        os.umask(before)
+    modes = {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_dir()}
+    assert modes == {0o755} and (tmp_path / "etc/apt/keyrings/dsdeploy-nvidia.gpg").stat().st_mode & 0o777 == 0o644
+
+
+def test_an_early_userland_that_could_not_be_made_is_made_by_the_next_run(tmp_path: Path) -> None:
+    told = yaml.safe_load((ROLE / "vars/main.yml").read_text())
+    (task,) = [
+        one for one in yaml.safe_load((ROLE / "tasks/kernel.yml").read_text()) if "early userland" in one["name"]
+    ]
+    assert task["ansible.builtin.command"]["creates"] == "{{ __stack_early_stamp }}"
+    stamp, program = tmp_path / "stamp", tmp_path / "update-initramfs"
+
+    def make() -> tuple[int, str]:
+        words = ["sh", "-c", told["__stack_early"], "sh", str(stamp), "update-initramfs", "-u", "-k", "all"]
+        path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        done = subprocess.run(words, capture_output=True, text=True, env=path, check=False)
+        return done.returncode, done.stdout
+
+    program.write_text("#!/bin/sh\necho 'no space left' >&2; exit 2\n")
+    program.chmod(0o755)
+    assert make() == (2, "") and not stamp.exists(), "2 is a failure, not an absent program"
+    program.write_text(f'#!/bin/sh\necho "$*" > {tmp_path}/asked\n')
+    assert make() == (0, "made\n") and stamp.exists()
+    assert (tmp_path / "asked").read_text() == "-u -k all\n"
