@@ -144,6 +144,12 @@ def test_a_role_knows_nothing_of_the_inventory(role: Path) -> None:
     assert [path for path in files if fleet.search(path.read_text(encoding="utf-8"))] == []
 
 
+@pytest.mark.parametrize("playbook", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
+def test_python_alone_decides_which_hosts_go_together(playbook: Path) -> None:
+    """`serial` walks past a host that is unreachable, and makes one after the other of what may go at once."""
+    assert [play["name"] for play in read(playbook) if "serial" in play] == []
+
+
 def test_programs_on_hosts_are_started_by_the_python_that_ansible_uses_there() -> None:
     """On EL8 and CentOS 7 the system's own is too old or absent: the inventory names another for each host."""
     chosen = "{{ ansible_python_interpreter | default('/usr/bin/python3') }}"
