@@ -9,7 +9,7 @@ import pytest
 
 from dsdeploy import plan, preflight
 from dsdeploy.commands import check as command
-from dsdeploy.facts import BusGpus, DriverModule, Gpu, Gpus, NvSwitch, Os, SecureBoot, StackState
+from dsdeploy.facts import BusGpus, DriverModule, Gpu, Gpus, Interpreter, NvSwitch, Os, SecureBoot, StackState
 from dsdeploy.hosts import Reading
 from dsdeploy.site import Site
 from dsdeploy.site.packages import Packages
@@ -90,6 +90,28 @@ def test_an_error_is_a_problem_with_the_nearest_that_works(
     assert {one.what for one in found} <= {
         one.what for one in preflight.problems(gpu_site, {"gpu1": reading("gpu1", *values)})
     }
+
+
+@pytest.mark.parametrize(
+    ("runtime", "image", "told", "words"),
+    [
+        ("vllm", "", Interpreter("/usr/bin/python3", "3.9"), ["vllm needs Python 3.11 to 3.13, gpu1 has 3.9",
+                                                              "python3.12 of Rocky", "engine.image"]),
+        ("llamacpp", "", Interpreter("/usr/bin/python3", "3.9"), ["llamacpp needs Python 3.10"]),
+        ("vllm", "", Interpreter("/usr/bin/python3", "3.9", (("/usr/bin/python3.12", "3.12"),)), []),
+        ("vllm", "registry.example/vllm@sha256:" + "0" * 64, Interpreter("/usr/bin/python3", "3.9"), []),
+    ],
+)  # fmt: skip
+def test_a_runtime_without_its_python_is_refused_before_a_driver_is_installed(
+    managed_site: Site, runtime: str, image: str, told: Interpreter, words: list[str]
+) -> None:
+    """`decide` would refuse it as well, after the driver and the weights."""
+    engine = managed_site.engine.model_copy(update={"runtime": runtime, "image": image})
+    site = managed_site.model_copy(update={"engine": engine})
+    rocky = Os("rocky", "9.4", "redhat", "x86_64", "5.14.0-427.el9", "2.34", "3.9.18", 64)
+    found = fleet.problems(site, "gpu1", reading("gpu1", rocky, told, StackState()))
+    text = " ".join(f"{one.what} {one.hint}" for one in found)
+    assert bool(found) == bool(words) and all(word in text for word in words), text
 
 
 def test_a_driver_that_secure_boot_trusts_by_another_key_does_not_open_the_way_for_one_built_here(

@@ -162,7 +162,9 @@ def test_hosts_somebody_needs_are_restarted_alone_and_last() -> None:
 SYSTEMS = {
     "legacy-cuda11.6": (
         Os("centos", "7", "redhat", "x86_64", "3.10.0-1160.119.1.el7.x86_64", "2.17", "3.6.8", 64),
-        Interpreter("/opt/rh/rh-python38/root/usr/bin/python3", "3.8"), NvSwitch(0, 4), BusGpus([0x20B2] * 4),
+        # Ansible's from the vault; the engine's wheels need one that an operator put there
+        Interpreter("/opt/rh/rh-python38/root/usr/bin/python3", "3.8", (("/usr/local/bin/python3.12", "3.12"),)),
+        NvSwitch(0, 4), BusGpus([0x20B2] * 4),
     ),
     "two-node-h200": (
         Os("ubuntu", "24.04", "debian", "x86_64", "6.8.0-41-generic", "2.39", "3.12.3", 192),
@@ -170,7 +172,8 @@ SYSTEMS = {
     ),
     "air-gapped": (
         Os("rocky", "9.4", "redhat", "x86_64", "5.14.0-427.13.1.el9_4.x86_64", "2.34", "3.9.18", 64),
-        Interpreter("/usr/bin/python3", "3.9"), NvSwitch(0, 4), BusGpus([0x26B9] * 4),
+        Interpreter("/usr/bin/python3", "3.9", (("/usr/bin/python3.12", "3.12"),)), NvSwitch(0, 4),
+        BusGpus([0x26B9] * 4),
     ),
 }  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dsdeploy.errors import Problem
 from dsdeploy.facts import BusGpus, DriverModule, Gpus, Interpreter, NvSwitch, Os, SecureBoot, StackState
+from dsdeploy.runtimes import pythons
 from dsdeploy.stacks import Gpu, Host, Verdict, catalogue, fits, judge, matrix, place, versions
 from dsdeploy.stacks.order import Order, matches, order
 
@@ -34,7 +35,7 @@ def seen(site: Site, reading: Reading) -> Host | None:
         version=system.version_id,
         kernel=system.kernel,
         glibc=system.glibc,
-        python=system.python,
+        python=_python(site, reading, system.python),
         architecture=system.arch,
         gpus=tuple(Gpu(gpu.name, gpu.compute, gpu.memory) for gpu in gpus),
         driver=told[0].driver if told and versions.parse(told[0].driver) else (state.library if state else "") or None,
@@ -45,6 +46,12 @@ def seen(site: Site, reading: Reading) -> Host | None:
         secure_boot=boot.on if boot else None,
         devices=tuple(reading.get(BusGpus) or ()),
     )
+
+
+def _python(site: Site, reading: Reading, system: str) -> str:
+    """The one the engine's wheels are for; what an image brings is not this host's."""
+    told = reading.get(Interpreter)
+    return pythons.chosen(site, reading).version if told and pythons.needed(site) else system
 
 
 def used(site: Site, reading: Reading) -> Gpus:
@@ -60,7 +67,15 @@ def verdicts(site: Site, host: str, reading: Reading) -> tuple[Verdict, ...]:
     found = seen(site, reading)
     if found is None:
         return ()
-    return (*judge(matrix().profiles[site.stack], found), *_lost(reading), *_memory(site, found))
+    return (*judge(matrix().profiles[site.stack], found), *_lost(reading), *_memory(site, found),
+            *_runtime(site, host, reading))  # fmt: skip
+
+
+def _runtime(site: Site, host: str, reading: Reading) -> Iterator[Verdict]:
+    """Nothing of the engine can be built without it: better said before a driver is installed."""
+    what, hint = pythons.why(site, host, reading) if pythons.needed(site) else ("", "")
+    if what:
+        yield Verdict("error", "python", what, hint)
 
 
 def _lost(reading: Reading) -> Iterator[Verdict]:
@@ -100,7 +115,7 @@ def _as_ordered(site: Site, host: str, reading: Reading) -> tuple[Verdict, ...]:
     state = reading.get(StackState)
     boot = None if found.loaded and state and state.own_key else found.secure_boot
     bare = replace(found, driver=None, loaded="", modules="", fabric_manager=None, secure_boot=boot)
-    return (*judge(matrix().profiles[site.stack], bare), *_memory(site, found))
+    return (*judge(matrix().profiles[site.stack], bare), *_memory(site, found), *_runtime(site, host, reading))
 
 
 def _stands(told: Order, found: Host) -> bool:
