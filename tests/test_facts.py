@@ -27,7 +27,7 @@ KINDS = [
     facts.GpuReport, facts.GpuTopology, facts.Gpus, facts.HealthState, facts.HostLog, facts.Hugepages,
     facts.IbDevinfo, facts.IbStat, facts.Interpreter, facts.Kept, facts.Measured, facts.Memory, facts.NvSwitch,
     facts.Os,
-    facts.PackageLock, facts.PacketFilter, facts.PortCounters, facts.Ports, facts.RdmaLinks, facts.Releases,
+    facts.PackageLock, facts.PacketFilter, facts.PortCounters, facts.Ofed, facts.Ports, facts.Releases,
     facts.Rotation, facts.RouterState, facts.Runs, facts.SecureBoot, facts.SiteId, facts.Srvr, facts.StackState,
     facts.TensorRt, facts.Thp, facts.Weights,
 ]  # fmt: skip
@@ -38,7 +38,8 @@ SITE = Site.model_validate({
         "gpu": {"address": "fd00::7", "roles": ["engine", "zookeeper"]},
     },
     "model": {"name": "deepseek-tiny", "version": "v1", "source": "/mnt/weights"},
-    "fabric": {}, "health": {"gpus": 8}, "logs": {}, "monitor": {}, "firewall": {"allow": ["10.0.0.0/8"]},
+    "fabric": {"ofed": {"repository": "http://192.0.2.1/d/", "key": "http://192.0.2.1/K", "fingerprint": "A" * 40}},
+    "health": {"gpus": 8}, "logs": {}, "monitor": {}, "firewall": {"allow": ["10.0.0.0/8"]},
 })  # fmt: skip
 
 PLANS = SITE.model_copy(update={"engine": SITE.engine.model_copy(update={"runtime": "triton"})})

@@ -176,3 +176,54 @@ def test_the_drop_in_of_engines_is_one_systemd_reads(tmp_path: Path) -> None:
         ["systemd-analyze", "verify", "--man=no", str(one)], capture_output=True, text=True, check=False
     )
     assert "60-fabric.conf" not in done.stderr and "Unknown" not in done.stderr
+
+
+class Guarded:
+    """Stands in for AnsibleModule on a host that has these packages, and where systemctl answers so."""
+
+    check_mode = False
+
+    def __init__(self, family: str, there: set[str], systemctl: tuple[int, str, str]) -> None:
+        wanted = {"packages": ["rdma-core", "perftest"], "serving": ["dsdeploy-engine@blue.service"]}
+        self.there, self.systemctl, self.params = there, systemctl, {"family": family, **wanted}
+        self.asked: list[str] = []
+
+    def get_bin_path(self, name: str) -> str:
+        return f"/usr/bin/{name}"
+
+    def run_command(self, words: list[str]) -> tuple[int, str, str]:
+        self.asked.append(Path(words[0]).name)
+        if self.asked[-1] == "systemctl":
+            return self.systemctl
+        if self.asked[-1] == "rpm":
+            return (0 if words[-1] in self.there else 1), "", ""
+        return 1, "".join(f"installed {name}\n" for name in sorted(self.there)) + "config-files perftest\n", ""
+
+    def exit_json(self, **told: object) -> None:
+        raise SystemExit(repr(told["missing"]))
+
+    def fail_json(self, msg: str, **_: object) -> None:
+        raise RuntimeError(msg)
+
+
+SERVES = (0, "dsdeploy-engine@blue.service loaded active running\n", "")
+
+
+@pytest.mark.parametrize("family", ["debian", "redhat"])
+def test_rdma_packages_do_not_come_under_a_running_engine_and_are_not_asked_for_again(
+    package_guard: ModuleType, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    def run(there: set[str], systemctl: tuple[int, str, str]) -> Guarded:
+        host = Guarded(family, there, systemctl)
+        monkeypatch.setattr(package_guard, "AnsibleModule", lambda **_: host)
+        package_guard.main()
+        return host
+
+    with pytest.raises(RuntimeError, match=r"blue\.service runs .* perftest .*systemctl stop .*--only fabric"):
+        run({"rdma-core"}, SERVES)
+    with pytest.raises(RuntimeError, match="cannot be told, systemctl: no bus"):
+        run(set(), (1, "", "no bus"))
+    with pytest.raises(SystemExit, match="'perftest'"):
+        run({"rdma-core"}, (0, "", ""))
+    with pytest.raises(SystemExit, match=r"\[\]"):
+        run({"rdma-core", "perftest"}, SERVES)

@@ -140,7 +140,7 @@ def test_holds_without_the_plugin_that_reads_them_are_none_and_bring_it_first(
     held = plan.held(manager.installed(), order["held"], order["foreign_names"])
     assert manager.unheld(there, held) == held
     install(root, order)  # no package is left to change
-    assert conf.read_bytes() == text and backend(root, order).unheld(there, held) == []
+    assert conf.read_bytes() == text and manager.unheld(there, held) == []
 
 
 def test_the_other_flavour_takes_the_place_of_the_first(
