@@ -10,7 +10,7 @@ from typing import Any
 from dsdeploy import decide, hosts, playbook, progress, rolling, watch
 from dsdeploy.backup import play
 from dsdeploy.fabric import judge as fabric
-from dsdeploy.facts import Engines, Os, Weights
+from dsdeploy.facts import Engines, Interpreter, Os, Weights
 from dsdeploy.job import Job
 from dsdeploy.rollout import drivers, moves, prepared, run
 from dsdeploy.rollout.asked import Asked
@@ -135,7 +135,7 @@ def _stays(active: Mapping[str, str | None]) -> str:
 
 
 def _decide(job: Job) -> None:
-    kinds: tuple[type[Any], ...] = (Engines, Os, Weights, *hardware.reads(job.site), *fabric.READ)
+    kinds: tuple[type[Any], ...] = (Engines, Interpreter, Os, Weights, *hardware.reads(job.site), *fabric.READ)
     readings = hosts.read(job.site, *kinds, names=job.site.with_role("engine"))
     job.decisions = decide.decisions(job.site, readings, job.targets("engine"))
 

@@ -12,7 +12,7 @@ from dsdeploy.fabric import environment
 from dsdeploy.facts import Engines, Os, Releases, Weights
 from dsdeploy.hosts import Reading
 from dsdeploy.release import Release
-from dsdeploy.runtimes import hardware, wheels
+from dsdeploy.runtimes import hardware, pythons, wheels
 from dsdeploy.runtimes.groups import spread
 from dsdeploy.site import Site
 
@@ -31,6 +31,7 @@ def decisions(site: Site, readings: Mapping[str, Reading], targets: Iterable[str
         build_key=chosen.build_key,
         settings=chosen.settings,
         wheelhouse=_wheels(site, readings),
+        pythons=_pythons(site, readings),
         colours=spread(site, plan.colours(site, readings, chosen.id)),
         releases=_placed(readings),
         environment=environment.required(site, readings),
@@ -103,20 +104,30 @@ def _placed(readings: Mapping[str, Reading]) -> dict[str, dict[str, str]]:
     }
 
 
+def _pythons(site: Site, readings: Mapping[str, Reading]) -> dict[str, str]:
+    """host -> the Python of its engine, where that is not the one Ansible uses there."""
+    engines = [host for host in site.with_role("engine") if host in readings] if pythons.needed(site) else []
+    return {host: path for host in engines if (path := pythons.chosen(site, readings[host]).path)}
+
+
 def _wheels(site: Site, readings: Mapping[str, Reading]) -> Path | None:
     """Wheels that run on every engine host: their Python, and the oldest C library among them.
 
     None for a container, unless it is Triton's: what answers in front of that one runs beside it.
     """
-    if site.engine.image and site.engine.runtime != "triton":
+    if not pythons.needed(site):
         return None
-    systems = [system for host in site.with_role("engine") if host in readings and (system := readings[host].get(Os))]
-    pythons = {(".".join(system.python.split(".")[:2]), system.arch) for system in systems}
-    if len(pythons) != 1:
-        shown = ", ".join(sorted(f"Python {python} on {arch}" for python, arch in pythons)) or "unknown"
+    engines = [host for host in site.with_role("engine") if host in readings]
+    unfit = {host: pythons.why(site, host, readings[host]) for host in engines}
+    if wrong := [Problem(what, f"host {host}", hint) for host, (what, hint) in unfit.items() if what]:
+        raise PreflightError(wrong)
+    systems = {host: system for host in engines if (system := readings[host].get(Os))}
+    kinds = {(pythons.chosen(site, readings[host]).version, system.arch) for host, system in systems.items()}
+    if len(kinds) != 1:
+        shown = ", ".join(sorted(f"Python {python} on {arch}" for python, arch in kinds)) or "unknown"
         raise PreflightError([Problem(f"engine hosts must have one Python version and architecture: {shown}",
                                       f"site {site.site}", "split them into two sites")])  # fmt: skip
-    python, arch = pythons.pop()
-    glibc = min((system.glibc for system in systems), key=lambda text: [int(part) for part in text.split(".")])
+    python, arch = kinds.pop()
+    glibc = min((system.glibc for system in systems.values()), key=lambda text: [int(part) for part in text.split(".")])
     pins = wheels.requirements(site) if wheels.needed(site) else release.requirements(site.engine.runtime)
     return wheelhouse.ensure(pins, python, arch, glibc, site.engine.wheelhouse)

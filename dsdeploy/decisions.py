@@ -22,6 +22,7 @@ class Decisions:
         releases: host -> colour -> id of the release in that place.
         stacks: host -> what the stack role is told there.
         environment: host -> variables its engines get beside their address: what NCCL may use there.
+        pythons: host -> the Python of its engine's runtime, where that is not the one Ansible uses.
     """
 
     release: str = ""
@@ -34,6 +35,7 @@ class Decisions:
     releases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     stacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    pythons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,8 @@ def host_vars(site: Site, name: str, decided: Decisions) -> Vars:
             variables["engine_head"] = site.hosts[unit.head].address
         if name in decided.colours:
             variables["engine_colour"] = decided.colours[name]
+        if name in decided.pythons:
+            variables["engine_python"] = decided.pythons[name]
         variables |= {f"stack_{key}": value for key, value in decided.stacks.get(name, {}).items()}
         if decided.environment.get(name):
             variables["engine_environment"] = dict(decided.environment[name])

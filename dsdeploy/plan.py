@@ -180,12 +180,14 @@ def _beside(site: Site, host: str, reading: Reading) -> Iterator[tuple[str, str]
 
 def _stack(site: Site, host: str, reading: Reading) -> Iterator[tuple[str, str]]:
     for one in stack_work(site, {host: reading}).values():
-        drained = ", while it is drained" if one.running else ""
+        drained = ", while it is drained" if one.drained else ""
         if one.why:
             told = f"{site.stack}: driver {one.order['driver']} ({one.order['flavour']} modules) and its libraries"
             yield f"{told}, a restart if it needs one{drained}", one.why
         elif one.restart:
             yield f"restart the host{drained}", one.restart
+        elif one.beside:
+            yield f"{site.stack}: repositories, keys and holds; no package, and engines go on", one.beside
 
 
 def _serve(site: Site, reading: Reading, release: str | None) -> Iterator[tuple[str, str, str]]:

@@ -49,6 +49,12 @@ STEPS: tuple[Step, ...] = (
         upgrade=False,
     ),
     Step(
+        "rehearse",
+        "`up` with GPUs: a host that serves is asked whether the packages can be had, before it is drained",
+        up=False,
+        upgrade=False,
+    ),
+    Step(
         "restart",
         "`up` with GPUs: a drained host is restarted and must come back with the driver",
         up=False,

@@ -142,3 +142,27 @@ def test_a_role_knows_nothing_of_the_inventory(role: Path) -> None:
     assert files
     fleet = re.compile(r"\bgroups(\[|\.)|\bgroup_names\b|\bhostvars\b")
     assert [path for path in files if fleet.search(path.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize("playbook", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
+def test_python_alone_decides_which_hosts_go_together(playbook: Path) -> None:
+    """`serial` walks past a host that is unreachable, and makes one after the other of what may go at once."""
+    assert [play["name"] for play in read(playbook) if "serial" in play] == []
+
+
+def test_programs_on_hosts_are_started_by_the_python_that_ansible_uses_there() -> None:
+    """On EL8 and CentOS 7 the system's own is too old or absent: the inventory names another for each host."""
+    chosen = "{{ ansible_python_interpreter | default('/usr/bin/python3') }}"
+    command = re.compile(r"(?<!#!)/usr/bin/python3|(?<![\w./-])python3 -[a-zA-Z]|^\s*- python3$", re.MULTILINE)
+    parts = ("vars", "defaults", "tasks", "templates", "library", "module_utils")
+    files = [path for role in ROLES for part in parts for path in (role / part).glob("*") if path.is_file()]
+    texts = {path: path.read_text(encoding="utf-8").replace(chosen, "") for path in files}
+    fixed = {str(path.relative_to(ROOT)): found for path, text in texts.items() if (found := command.findall(text))}
+    assert fixed == {}
+    # and so are those that facts start
+    from dsdeploy.facts import python
+
+    assert python.LINK in (ROOT / "roles/host/tasks/layout.yml").read_text()
+    started = re.compile(r"(timeout[^\n]*|&& )python3 -|\[\"python3\"")
+    asked = [path for folder in ("facts", "fabric") for path in (ROOT / "dsdeploy" / folder).glob("*.py")]
+    assert [path for path in asked if started.search(path.read_text(encoding="utf-8"))] == []

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
-from dsdeploy import decide, release, wheelhouse
+from dsdeploy import decide, inventory, release, wheelhouse
 from dsdeploy.errors import PreflightError
-from dsdeploy.facts import Engines, EngineState, Os, ReleaseFiles, Releases, Stamp, Weights
+from dsdeploy.facts import Engines, EngineState, Interpreter, Os, ReleaseFiles, Releases, Stamp, Weights
 from dsdeploy.hosts import Reading
 from dsdeploy.site import Site
 
@@ -53,6 +55,40 @@ def test_different_pythons_are_refused_by_name(lab_site: Site, asked: list[tuple
     readings = {"gpu1": reading("gpu1"), "gpu2": reading("gpu2", system=newer)}
     with pytest.raises(PreflightError, match=r"Python 3.11 on x86_64, Python 3.12 on x86_64"):
         decide.decisions(lab_site, readings, ("gpu1", "gpu2"))
+
+
+NEWER, OLD = (
+    Interpreter("/usr/bin/python3", "3.9", (("/usr/bin/python3.12", "3.12"),)),
+    Interpreter("/x/python3", "3.8"),
+)
+
+
+def with_pythons(told: Interpreter, system: Os = OS) -> dict[str, Reading]:
+    found = {host: reading(host, system=system) for host in ("gpu1", "gpu2")}
+    return {host: replace(one, values={**one.values, Interpreter: told}) for host, one in found.items()}
+
+
+def test_a_second_python_that_the_runtime_runs_on_is_the_engines(lab_site: Site, asked: list[tuple[str, ...]]) -> None:
+    """Rocky 9: Ansible uses the system's 3.9, which has no wheels; 3.12 was installed beside it."""
+    rocky = Os("rocky", "9.4", "redhat", "x86_64", "5.14", "2.34", "3.9.18", 2)
+    made = decide.decisions(lab_site, with_pythons(NEWER, rocky), ("gpu1", "gpu2"))
+    assert asked == [("3.12", "x86_64", "2.34")]
+    assert made.pythons == {"gpu1": "/usr/bin/python3.12", "gpu2": "/usr/bin/python3.12"}
+    rendered = yaml.safe_load(inventory.render(lab_site, made))["all"]["hosts"]
+    assert rendered["gpu1"]["engine_python"] == "/usr/bin/python3.12" and "engine_python" not in rendered["gw1"]
+
+
+def test_the_python_ansible_uses_is_the_engines_where_it_fits(lab_site: Site, asked: list[tuple[str, ...]]) -> None:
+    both = Interpreter("/usr/bin/python3", "3.11", (("/usr/bin/python3.13", "3.13"),))
+    assert decide.decisions(lab_site, with_pythons(both), ("gpu1",)).pythons == {}
+    assert asked == [("3.11", "x86_64", "2.36")]
+
+
+def test_no_python_for_the_runtime_is_refused_with_what_helps(lab_site: Site, asked: list[tuple[str, ...]]) -> None:
+    centos = Os("centos", "7", "redhat", "x86_64", "3.10", "2.17", "", 2)
+    with pytest.raises(PreflightError, match=r"needs Python 3.10 to 3.13, gpu1 has 3.8") as refused:
+        decide.decisions(lab_site, with_pythons(OLD, centos), ("gpu1",))
+    assert "/usr/local/bin/python3.13" in refused.value.problems[0].hint and asked == []
 
 
 def test_different_weights_under_one_version_are_refused(lab_site: Site, asked: list[tuple[str, ...]]) -> None:

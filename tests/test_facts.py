@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from dsdeploy import facts
-from dsdeploy.facts import script, shell
+from dsdeploy.facts import gpu_report, python, script, shell
 from dsdeploy.site import Site
 
 CASES = sorted((Path(__file__).parent / "facts").glob("*/*.json"))
@@ -25,8 +26,8 @@ KINDS = [
     facts.Engines, facts.Epoch, facts.Fabric, facts.Footprint, facts.GpuHealths, facts.GpuLog,
     facts.GpuReport, facts.Gpus, facts.GpuTopology, facts.HealthState, facts.HostLog, facts.Hugepages,
     facts.IbDevinfo, facts.IbStat, facts.Installed, facts.Interpreter, facts.Kept, facts.Measured,
-    facts.Memory, facts.NvSwitch, facts.Os, facts.PackageLock, facts.PacketFilter, facts.PortCounters,
-    facts.Ports, facts.RdmaLinks, facts.Releases, facts.Rotation, facts.RouterState, facts.Runs,
+    facts.Memory, facts.NvSwitch, facts.Ofed, facts.Os, facts.PackageLock, facts.PacketFilter,
+    facts.PortCounters, facts.Ports, facts.Releases, facts.Rotation, facts.RouterState, facts.Runs,
     facts.SecureBoot, facts.SiteId, facts.Srvr, facts.StackState, facts.TensorRt, facts.Thp, facts.Weights,
 ]  # fmt: skip
 SITE = Site.model_validate({
@@ -36,7 +37,8 @@ SITE = Site.model_validate({
         "gpu": {"address": "fd00::7", "roles": ["engine", "zookeeper"]},
     },
     "model": {"name": "deepseek-tiny", "version": "v1", "source": "/mnt/weights"},
-    "fabric": {}, "health": {"gpus": 8}, "logs": {}, "monitor": {}, "firewall": {"allow": ["10.0.0.0/8"]},
+    "fabric": {"ofed": {"repository": "http://192.0.2.1/d/", "key": "http://192.0.2.1/K", "fingerprint": "A" * 40}},
+    "health": {"gpus": 8}, "logs": {}, "monitor": {}, "firewall": {"allow": ["10.0.0.0/8"]},
 })  # fmt: skip
 
 PLANS = SITE.model_copy(update={"engine": SITE.engine.model_copy(update={"runtime": "triton"})})
@@ -103,6 +105,39 @@ def test_every_command_is_good_shell(kind: type[Any], shell_name: str) -> None:
         assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_programs_on_hosts_are_started_through_the_hosts_link_where_there_is_one(tmp_path: Path) -> None:
+    """EL8 and CentOS 7 have the Python Ansible uses elsewhere; a host that was never prepared has no link yet."""
+    link = tmp_path / "python3"
+    word = python.PYTHON.replace(python.LINK, str(link))
+    ask = ["sh", "-c", f"set -- {word}; echo $# $1"]
+    assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout == "1 python3\n"
+    link.symlink_to(sys.executable)
+    assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout == f"1 {link}\n"
+    for value in (facts.GpuReport, facts.Installed, facts.Ofed, facts.Gpus, facts.Rotation):
+        assert python.PYTHON in facts.reader(value).command()
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl here to make a certificate with")
+@pytest.mark.parametrize(
+    ("signer", "own"), [("gpu1 Secure Boot Module Signature key", True), ("Canonical Ltd.", False)]
+)
+def test_whether_a_hosts_own_key_signed_the_module_is_told_by_its_certificate(
+    tmp_path: Path, signer: str, own: bool
+) -> None:
+    made = tmp_path / "mok.pub"
+    words = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-keyout", str(tmp_path / "key"), "-days", "9",
+             "-subj", "/CN=gpu1 Secure Boot Module Signature key", "-outform", "DER", "-out", str(made)]  # fmt: skip
+    subprocess.run(words, check=True, capture_output=True)
+    modinfo = tmp_path / "modinfo"
+    modinfo.write_text(f"#!/bin/sh\n[ \"$2\" = signer ] && echo '{signer}'\n")
+    modinfo.chmod(0o755)
+    fact = facts.reader(facts.StackState)
+    command = f"PATH={tmp_path}:$PATH\n" + fact.command().replace("/var/lib/dkms/mok.pub", str(made))
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    found = fact.process(done.stdout.splitlines())
+    assert (found.signer, found.own_key) == (signer, own)
+
+
 ANSWER = "0, GPU-aa, 81251, 0, 470.57.02, NVIDIA A100-SXM4-80GB"
 REFUSES = f"""case "$*" in *compute_cap*) echo 'Field "compute_cap" is not a valid field to query.'; exit 2;; esac
 echo '{ANSWER}'"""
@@ -133,6 +168,35 @@ def test_an_older_driver_is_asked_again_without_what_it_does_not_know(
         env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
     )
     assert [(gpu.name, gpu.compute, gpu.driver) for gpu in fact.process(done.stdout.splitlines())] == found
+    assert len(log.read_text().splitlines()) == asked
+
+
+@pytest.mark.parametrize(
+    ("report", "found", "asked"),
+    [
+        (
+            """print('{"driver": "1", "gpus": [{"uuid": "GPU-b", "name": "by report", "lost": false}]}')""",
+            "by report",
+            0,
+        ),
+        ("print('{\"gpus\": [' + 'x' * (1 << 20) + ']}')", "NVIDIA H200", 1),  # would be cut on its way here
+        ("print('{\"gpus\": [')", "NVIDIA H200", 1),
+        ("raise SystemExit(1)", "NVIDIA H200", 1),
+        ("raise SystemExit(124)", "", 0),  # what timeout answers for a driver that hangs
+    ],
+)
+def test_nvidia_smi_is_asked_unless_a_whole_report_came(report: str, found: str, asked: int, tmp_path: Path) -> None:
+    program, tool, log = tmp_path / "gpu_report.py", tmp_path / "nvidia-smi", tmp_path / "log"
+    program.write_text(report + "\n")
+    tool.write_text(f'#!/bin/sh\necho "$*" >> {log}\n{TELLS}\n')
+    tool.chmod(0o755)
+    log.touch()
+    fact = facts.reader(facts.Gpus)
+    command = fact.command().replace(gpu_report.PROGRAM, str(program))
+    done = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=False
+    )
+    assert [gpu.name for gpu in fact.process(done.stdout.splitlines())] == ([found] if found else [])
     assert len(log.read_text().splitlines()) == asked
 
 

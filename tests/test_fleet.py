@@ -9,7 +9,7 @@ import pytest
 
 from dsdeploy import plan, preflight
 from dsdeploy.commands import check as command
-from dsdeploy.facts import DriverModule, Gpu, Gpus, NvSwitch, Os, SecureBoot
+from dsdeploy.facts import BusGpus, DriverModule, Gpu, Gpus, Interpreter, NvSwitch, Os, SecureBoot, StackState
 from dsdeploy.hosts import Reading
 from dsdeploy.site import Site
 from dsdeploy.site.packages import Packages
@@ -92,6 +92,87 @@ def test_an_error_is_a_problem_with_the_nearest_that_works(
     }
 
 
+@pytest.mark.parametrize(
+    ("runtime", "image", "told", "words"),
+    [
+        ("vllm", "", Interpreter("/usr/bin/python3", "3.9"), ["vllm needs Python 3.11 to 3.13, gpu1 has 3.9",
+                                                              "python3.12 of Rocky", "engine.image"]),
+        ("llamacpp", "", Interpreter("/usr/bin/python3", "3.9"), ["llamacpp needs Python 3.10"]),
+        ("vllm", "", Interpreter("/usr/bin/python3", "3.9", (("/usr/bin/python3.12", "3.12"),)), []),
+        ("vllm", "registry.example/vllm@sha256:" + "0" * 64, Interpreter("/usr/bin/python3", "3.9"), []),
+    ],
+)  # fmt: skip
+def test_a_runtime_without_its_python_is_refused_before_a_driver_is_installed(
+    managed_site: Site, runtime: str, image: str, told: Interpreter, words: list[str]
+) -> None:
+    """`decide` would refuse it as well, after the driver and the weights."""
+    engine = managed_site.engine.model_copy(update={"runtime": runtime, "image": image})
+    site = managed_site.model_copy(update={"engine": engine})
+    rocky = Os("rocky", "9.4", "redhat", "x86_64", "5.14.0-427.el9", "2.34", "3.9.18", 64)
+    found = fleet.problems(site, "gpu1", reading("gpu1", rocky, told, StackState()))
+    text = " ".join(f"{one.what} {one.hint}" for one in found)
+    assert bool(found) == bool(words) and all(word in text for word in words), text
+
+
+def test_a_driver_that_secure_boot_trusts_by_another_key_does_not_open_the_way_for_one_built_here(
+    managed_site: Site,
+) -> None:
+    """Canonical's or NVIDIA's signature on the module in memory says nothing of this host's own key."""
+    boot = SecureBoot(True, "mokutil")
+    for state in (StackState(), StackState(signer="Canonical Ltd. Kernel Module Signing")):
+        (problem,) = fleet.problems(managed_site, "gpu1", reading("gpu1", boot, state))
+        assert "enrol their signing key" in problem.what
+    own = StackState(signer="gpu1 Secure Boot Module Signature key", own_key=True)
+    assert fleet.problems(managed_site, "gpu1", reading("gpu1", boot, own)) == []
+    bare = (boot, own, Gpus(), DriverModule())
+    assert fleet.problems(managed_site, "gpu1", reading("gpu1", *bare)), (
+        "nothing in memory: nobody trusted that key yet"
+    )
+
+
+def test_a_driver_from_a_run_file_is_refused_before_anything_is_touched(managed_site: Site, gpu_site: Site) -> None:
+    state = StackState(runfile=True)
+    (problem,) = fleet.problems(managed_site, "gpu1", reading("gpu1", state))
+    assert ".run file" in problem.what and "nvidia-uninstall --silent" in problem.hint
+    assert fleet.problems(gpu_site, "gpu1", reading("gpu1", state)) == [], "a host that brings its own may have it so"
+
+
+def test_gpus_on_the_bus_that_no_installed_driver_makes_answer_are_a_failure(managed_site: Site) -> None:
+    driver = fleet.ordered(managed_site, "gpu1", reading())
+    assert driver is not None
+    state = StackState(library=str(driver["driver"]))
+    problem = fleet.silent(managed_site, "gpu1", reading("gpu1", state, Gpus()))
+    assert problem is not None and "8 NVIDIA GPUs are on its bus, none answers" in problem.what
+    assert fleet.silent(managed_site, "gpu1", reading("gpu1", state)) is None
+    assert fleet.silent(managed_site, "gpu1", reading("gpu1", StackState(), Gpus())) is None, "not installed yet"
+    assert fleet.silent(managed_site, "gpu1", reading("gpu1", state, Gpus(), NvSwitch(0, 0))) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "fabric", "nvlsm"),
+    [
+        ([Gpus(), NvSwitch(0, 8), BusGpus([0x2901] * 8)], True, True),  # HGX B200 as it is delivered
+        ([cards("NVIDIA B200"), NvSwitch(0, 8)], True, True),
+        ([cards("NVIDIA B300 SXM6 AC"), NvSwitch(0, 8)], True, True),
+        ([Gpus(), NvSwitch(0, 8), BusGpus([0x3182] * 8)], True, True),
+        ([cards("NVIDIA GB200", 4), NvSwitch(0, 4)], False, False),  # its switches are trays with their own
+        ([cards("NVIDIA H100 80GB HBM3"), NvSwitch(4, 8)], True, False),
+        ([cards("NVIDIA H100 PCIe", 2), NvSwitch(0, 2)], False, False),
+        ([cards("NVIDIA A100-SXM4-80GB"), NvSwitch(6, 8)], True, False),
+        ([cards("NVIDIA A100-SXM4-80GB", 4), NvSwitch(0, 4)], False, False),
+        ([Gpus(), NvSwitch(0, 4), BusGpus([0x20B2] * 4)], False, False),
+    ],
+)
+def test_fabric_manager_is_ordered_where_the_board_has_switches_seen_or_hidden(
+    managed_site: Site, values: list[object], fabric: bool, nvlsm: bool
+) -> None:
+    found = fleet.ordered(managed_site, "gpu1", reading("gpu1", *values))
+    assert found is not None
+    names = {one["name"] for step in found["steps"] for one in step}
+    assert ("nvidia-fabricmanager" in names, "nvlsm" in names) == (fabric, nvlsm)
+    assert ("ib_umad" in found["kernel_modules"]) == nvlsm
+
+
 def test_a_warning_is_said_once_for_all_hosts_it_is_true_of(gpu_site: Site) -> None:
     boot = SecureBoot(True, "mokutil")
     found = fleet.warnings(gpu_site, {"gpu1": reading("gpu1", boot), "gpu2": reading("gpu2", boot)})
@@ -140,7 +221,8 @@ def test_check_says_warnings_apart_and_nothing_new_for_cpu(
     stack: str, lab_site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site = lab_site.model_copy(update={"stack": stack})
-    found = {name: reading(name, SecureBoot(True, "mokutil")) for name in ("gpu1", "gpu2")}
+    own = StackState(own_key=True)
+    found = {name: reading(name, SecureBoot(True, "mokutil"), own) for name in ("gpu1", "gpu2")}
     monkeypatch.setattr(command, "load", lambda path: site)
     monkeypatch.setattr("dsdeploy.hosts.read", lambda *a, **k: found)
     assert command.check(site.file, as_json=True, limit=()) == 0

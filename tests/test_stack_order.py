@@ -23,6 +23,7 @@ from dsdeploy.facts import (
     Os,
     SecureBoot,
     StackState,
+    reader,
 )  # fmt: skip
 from dsdeploy.hosts import Reading
 from dsdeploy.stacks import Host, fleet, matrix, reach, sources, work
@@ -161,7 +162,9 @@ def test_hosts_somebody_needs_are_restarted_alone_and_last() -> None:
 SYSTEMS = {
     "legacy-cuda11.6": (
         Os("centos", "7", "redhat", "x86_64", "3.10.0-1160.119.1.el7.x86_64", "2.17", "3.6.8", 64),
-        Interpreter("/opt/rh/rh-python38/root/usr/bin/python3", "3.8"), NvSwitch(0, 4), BusGpus([0x20B2] * 4),
+        # Ansible's from the vault; the engine's wheels need one that an operator put there
+        Interpreter("/opt/rh/rh-python38/root/usr/bin/python3", "3.8", (("/usr/local/bin/python3.12", "3.12"),)),
+        NvSwitch(0, 4), BusGpus([0x20B2] * 4),
     ),
     "two-node-h200": (
         Os("ubuntu", "24.04", "debian", "x86_64", "6.8.0-41-generic", "2.39", "3.12.3", 192),
@@ -169,7 +172,8 @@ SYSTEMS = {
     ),
     "air-gapped": (
         Os("rocky", "9.4", "redhat", "x86_64", "5.14.0-427.13.1.el9_4.x86_64", "2.34", "3.9.18", 64),
-        Interpreter("/usr/bin/python3", "3.9"), NvSwitch(0, 4), BusGpus([0x26B9] * 4),
+        Interpreter("/usr/bin/python3", "3.9", (("/usr/bin/python3.12", "3.12"),)), NvSwitch(0, 4),
+        BusGpus([0x26B9] * 4),
     ),
 }  # fmt: skip
 
@@ -235,6 +239,18 @@ def test_a_python_elsewhere_is_what_ansible_is_told_to_use() -> None:
     loaded = site.load(ROOT / "inventory" / "legacy-cuda11.6" / "site.yml")
     readings = {"gpu1": bare("legacy-cuda11.6", "gpu1", loaded), "gpu2": Reading("gpu2", True)}
     assert reach.interpreters(readings) == {"gpu1": "/opt/rh/rh-python38/root/usr/bin/python3"}
+
+
+@pytest.mark.parametrize("stack", ["legacy-cuda11.6", "cpu"])
+def test_a_gateway_is_asked_for_its_python_as_an_engine_host_is(stack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not asked, a CentOS 7 or EL8 gateway was refused for its system's Python for ever."""
+    monkeypatch.setattr(reach, "core", lambda: "2.16.19")
+    loaded = site.load(ROOT / "inventory" / "legacy-cuda11.6" / "site.yml").model_copy(update={"stack": stack})
+    assert Interpreter in plan.READ and reader(Interpreter).arguments(loaded, "gw1") is not None
+    old, other, *_ = SYSTEMS["legacy-cuda11.6"]
+    gateway = Reading("gw1", True, values={Os: old, Interpreter: other})
+    assert [one.what for one in preflight.problems(loaded, {"gw1": gateway})] == []
+    assert reach.interpreters({"gw1": gateway}) == {"gw1": "/opt/rh/rh-python38/root/usr/bin/python3"}
 
 
 def h200(*more: object) -> tuple[site.Site, dict[str, Reading]]:

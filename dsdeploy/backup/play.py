@@ -34,8 +34,7 @@ def wanted(site: Site) -> None:
 def program(site: Site, words: Sequence[str], names: Sequence[str], record: Run) -> Outcome:
     """Have the backup program do something on these hosts; what it says there is shown. Not fenced: it makes and
     reads snapshots, and a restore holds the site's lock. Raises as playbook.run does."""
-    # only where there are drivers a host's Python may be elsewhere: the others need not be asked
-    found = reach.interpreters(hosts.read(site, Interpreter, names=names or None)) if site.stack != "cpu" else {}
+    found = reach.interpreters(hosts.read(site, Interpreter, names=names or None))
     with playbook.connections() as control:
         path = inventory.write(site, record.folder, order=Order(words=tuple(words), interpreters=found))
         outcome = playbook.run(Play("backup", path, tuple(names)), record, control)

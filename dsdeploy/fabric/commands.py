@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from dsdeploy import paths
+from dsdeploy.facts.python import PYTHON
 from dsdeploy.facts.shell import sections
 
 WRITE_SECONDS = 5
@@ -21,11 +22,20 @@ _PLACES = "/opt/nccl-tests/build /usr/local/nccl-tests/build /usr/lib/nccl-tests
 _HEAD = "LC_ALL=C; export LC_ALL; PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH; cd /"
 
 
-def guarded(command: str, seconds: int) -> str:
-    """The command under a time limit and under the watch of standard input; ends with a line `== rc N`."""
+def guarded(command: str, seconds: int, told: bool = False) -> str:
+    """The command under a time limit and under the watch of standard input; ends with a line `== rc N`.
+
+    `told`: the first line of standard input is the command's own: what other users of the host must not read in a
+    list of processes.
+    """
     limited = shlex.join(["timeout", "-k", "3", str(seconds), "sh", "-c", f"{_HEAD}\n{command}"])
+    own = (
+        f"IFS= read -r said <&3\n{limited} 3<&- 2>&1 <<said &\n$said\nsaid"
+        if told
+        else f"{limited} </dev/null 3<&- 2>&1 &"
+    )
     return f"""exec 3<&0
-{limited} </dev/null 3<&- 2>&1 &
+{own}
 job=$!
 {{ cat <&3; kill -TERM $job; }} >/dev/null 2>&1 &
 watch=$!
@@ -87,7 +97,7 @@ def _write_bw(device: str, port: int, tcp: int, gid: int | None) -> str:
 def all_reduce_here(gpus: Sequence[int], environment: Mapping[str, str]) -> str:
     """One host alone: nccl-tests where it is installed, our own program elsewhere; sections program, json, text."""
     visible = ",".join(map(str, gpus))
-    own = all_reduce_among(0, 1, "127.0.0.1:0", "", gpus, {})
+    own = all_reduce_among(0, 1, "127.0.0.1:0", gpus, {})
     return f"""for b in all_reduce_perf $(for d in {_PLACES}; do echo $d/all_reduce_perf; done); do
   command -v "$b" >/dev/null && break; b=
 done
@@ -106,13 +116,12 @@ echo '== text'; printf '%s\\n' "$said"
 exit $rc"""
 
 
-def all_reduce_among(
-    rank: int, hosts: int, meet: str, token: str, gpus: Sequence[int], environment: Mapping[str, str]
-) -> str:
-    """One host's part of all_reduce over several, without MPI: the program travels as an argument."""
+def all_reduce_among(rank: int, hosts: int, meet: str, gpus: Sequence[int], environment: Mapping[str, str]) -> str:
+    """One host's part of all_reduce over several, without MPI: the program travels as an argument, the token that
+    they know each other by on standard input."""
     program = (paths.ROLES / "fabric" / "files" / "all_reduce.py").read_text(encoding="utf-8")
-    words = ["python3", "-c", program, "--rank", str(rank), "--hosts", str(hosts), "--meet", meet, "--token", token]
-    return f"{_exports(environment)}\n{shlex.join([*words, '--gpus', ','.join(map(str, gpus))])}"
+    words = ["-c", program, "--rank", str(rank), "--hosts", str(hosts), "--meet", meet]
+    return f"{_exports(environment)}\n{PYTHON} {shlex.join([*words, '--gpus', ','.join(map(str, gpus))])}"
 
 
 def diagnose() -> str:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from dsdeploy import xids
 from dsdeploy.errors import Problem
 from dsdeploy.fabric.choice import Choice, choose
-from dsdeploy.facts import Fabric, GpuHealth, GpuHealths, GpuLog, IbDevinfo, IbStat, PortCounters
+from dsdeploy.facts import Fabric, GpuHealth, GpuHealths, GpuLog, IbDevinfo, IbStat, Ofed, PortCounters
 
 if TYPE_CHECKING:
     from dsdeploy.hosts import Reading
     from dsdeploy.site import Site
 
-READ = (Fabric,)  # what a site with a fabric is always asked
+READ = (Fabric, Ofed)  # what a site with a fabric is always asked
 DEEP = (Fabric, IbStat, IbDevinfo, PortCounters, GpuHealths, GpuLog)  # what `check --fabric` asks
 SLOW = frozenset({"HW Slowdown", "HW Thermal Slowdown", "HW Power Brake Slowdown", "SW Thermal Slowdown"})
 
@@ -50,6 +50,9 @@ def warnings(site: Site, readings: Mapping[str, Reading]) -> Iterator[Problem]:
         choice = chosen(site, host, reading)
         for what in choice.warnings if choice else ():
             yield Problem(f"fabric of {host}: {what}", f"host {host}")
+        if (ofed := reading.get(Ofed)) and ofed.loaded and not ofed.installed:
+            yield Problem(f"fabric of {host}: DOCA-OFED replaces modules that are in memory: once it is installed, "
+                          f"`up` stops until {host} was drained and restarted", f"host {host}")  # fmt: skip
 
 
 def libraries(host: str, reading: Reading) -> Iterator[Problem]:
@@ -63,6 +66,14 @@ def libraries(host: str, reading: Reading) -> Iterator[Problem]:
             f"{host}: ibv_devinfo does not find {', '.join(unseen)}, which the kernel has",
             f"host {host}",
             "install rdma-core and ibverbs-utils, or reinstall DOCA-OFED: its libraries and modules go together",
+        )
+    listed = {one.name for one in reading.get(IbStat) or ()}
+    unlisted = [device.name for device in fabric.hardware if device.name not in listed] if listed else []
+    if unlisted:
+        yield Problem(
+            f"{host}: ibstat does not find {', '.join(unlisted)}, which the kernel has",
+            f"host {host}",
+            "modprobe ib_umad: its counters cannot be read without",
         )
 
 

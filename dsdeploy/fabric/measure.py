@@ -25,7 +25,7 @@ class Running(Protocol):
 class Transport(Protocol):
     """As ssh.Shells: scripts that end with their connection."""
 
-    def start(self, host: str, script: str) -> Running: ...
+    def start(self, host: str, script: str, told: str = "") -> Running: ...
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,12 @@ def all_reduce_pair(to: Transport, nodes: tuple[Node, Node], port: int, wanted: 
     first = nodes[0].address
     meet, token = f"{f'[{first}]' if ':' in first else first}:{port}", secrets.token_hex(16)
     scripts = [
-        commands.all_reduce_among(rank, 2, meet, token, node.gpus[:count], node.environment)
-        for rank, node in enumerate(nodes)
+        commands.all_reduce_among(rank, 2, meet, node.gpus[:count], node.environment) for rank, node in enumerate(nodes)
     ]
     try:
-        other = to.start(names[1], commands.guarded(scripts[1], REDUCE_SECONDS))
+        other = to.start(names[1], commands.guarded(scripts[1], REDUCE_SECONDS, told=True), token)
         try:
-            status, parts = _run(to, names[0], f"echo '== json'\n{scripts[0]}", REDUCE_SECONDS)
+            status, parts = _run(to, names[0], f"echo '== json'\n{scripts[0]}", REDUCE_SECONDS, token)
         finally:
             heard = other.read(1.0)
     except HostUnreachable as error:
@@ -129,8 +128,9 @@ def diagnose(to: Transport, node: Node) -> dcgm.Diagnosis | None:
     return None if "missing dcgmi" in parts else dcgm.parse(parts.get("json", ""))
 
 
-def _run(to: Transport, host: str, script: str, seconds: int) -> tuple[int | None, dict[str, str]]:
-    return commands.answered(to.start(host, commands.guarded(script, seconds)).read(seconds + GRACE))
+def _run(to: Transport, host: str, script: str, seconds: int, told: str = "") -> tuple[int | None, dict[str, str]]:
+    running = to.start(host, commands.guarded(script, seconds, told=bool(told)), told)
+    return commands.answered(running.read(seconds + GRACE))
 
 
 def _missing(host: str, said: tuple[int | None, Mapping[str, str]]) -> str:

@@ -33,7 +33,6 @@ from dsdeploy.facts.host_log import HostLog
 from dsdeploy.facts.hugepages import Hugepages
 from dsdeploy.facts.ib_counters import PortCounters
 from dsdeploy.facts.ib_devinfo import IbDevinfo
-from dsdeploy.facts.ib_links import RdmaLinks
 from dsdeploy.facts.ib_stat import IbStat
 from dsdeploy.facts.installed import Installed
 from dsdeploy.facts.interpreter import Interpreter
@@ -41,6 +40,7 @@ from dsdeploy.facts.kept import Kept
 from dsdeploy.facts.measured import Measured
 from dsdeploy.facts.memory import Memory
 from dsdeploy.facts.nvswitch import NvSwitch
+from dsdeploy.facts.ofed import Ofed
 from dsdeploy.facts.os import Os
 from dsdeploy.facts.packages import PackageLock
 from dsdeploy.facts.packet_filter import PacketFilter
@@ -94,13 +94,13 @@ __all__ = [
     "Measured",
     "Memory",
     "NvSwitch",
+    "Ofed",
     "Os",
     "PackageLock",
     "PacketFilter",
     "Port",
     "PortCounters",
     "Ports",
-    "RdmaLinks",
     "ReleaseFiles",
     "Releases",
     "Rotation",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dsdeploy.facts.fact import Fact
-from dsdeploy.facts.interpreter import running
+from dsdeploy.facts.python import PYTHON
 
 if TYPE_CHECKING:
     from dsdeploy.site import Site
@@ -51,7 +51,7 @@ class BackupsFact(Fact[Backups]):
         return {} if site.backup else None
 
     def command(self) -> str:
-        return f"cd {HOME} && {{ {running('-B -m dsdeploy_backup --json list')}; }}"
+        return f"cd {HOME} && {PYTHON} -B -m dsdeploy_backup --json list"
 
     def process(self, output: list[str]) -> Backups:
         for line in output:

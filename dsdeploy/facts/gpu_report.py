@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dsdeploy.facts import gpu_host
 from dsdeploy.facts.fact import Fact
 from dsdeploy.facts.lines import count, documents, text
+from dsdeploy.facts.python import PYTHON
 
 if TYPE_CHECKING:
     from dsdeploy.site import Site
@@ -56,7 +57,7 @@ class GpuReportFact(Fact[GpuReport]):
         words = f" --expected {expected}" if expected is not None else ""
         return (
             f"[ -f {PROGRAM} ] || exit 0; echo installed\n"
-            f'timeout -k 1 {SECONDS} python3 -B {PROGRAM} report{words}; echo; echo "end $?"'
+            f'timeout -k 1 {SECONDS} {PYTHON} -B {PROGRAM} report{words}; echo; echo "end $?"'
         )
 
     def process(self, output: list[str]) -> GpuReport:

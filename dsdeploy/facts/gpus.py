@@ -9,6 +9,8 @@ from typing import Any
 from dsdeploy.facts.fact import Fact, number
 from dsdeploy.facts.gpu_report import PROGRAM
 from dsdeploy.facts.lines import count, documents, text
+from dsdeploy.facts.python import PYTHON
+from dsdeploy.facts.script import PART_BYTES
 
 _FIELDS = "index,uuid,memory.total,memory.used,driver_version"
 _MIB = 1024 * 1024
@@ -35,7 +37,8 @@ class Gpus(tuple[Gpu, ...]):
 class GpusFact(Fact[Gpus]):
     """Drivers before 510 do not know compute_cap and refuse the whole question: it is put again without.
 
-    A driver that hangs is not asked twice, by whichever of the two.
+    A driver that hangs is not asked twice, by whichever of the two. A report that is no whole document, or larger than
+    what is read of a fact, does not count: nvidia-smi is asked then.
     """
 
     value = Gpus
@@ -43,9 +46,10 @@ class GpusFact(Fact[Gpus]):
     def command(self) -> str:
         ask = "timeout 15 nvidia-smi --format=csv,noheader,nounits --query-gpu"
         # the name last: it may hold commas
-        report = f"timeout -k 1 20 python3 -B {PROGRAM} report --last 0"
+        report = f"timeout -k 1 20 {PYTHON} -B {PROGRAM} report --last 0"
+        whole = f"[ ${{#said}} -lt {PART_BYTES} ] && case $said in '{{'*'}}') printf '%s\\n' \"$said\"; exit 0;; esac"
         return (
-            f"if [ -f {PROGRAM} ]; then {report}; case $? in 0|124|137) exit 0;; esac; fi\n"
+            f"if [ -f {PROGRAM} ]; then said=$({report})\ncase $? in 0) {whole};; 124|137) exit 0;; esac; fi\n"
             "command -v nvidia-smi >/dev/null || exit 0\n"
             f"{ask}={_FIELDS},compute_cap,name || {{ [ $? -ne 124 ] && {ask}={_FIELDS},name; }}"
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsdeploy.facts.fact import Fact
 from dsdeploy.facts.lines import count, documents, text
+from dsdeploy.facts.python import PYTHON
 from dsdeploy.facts.shell import sections
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class RotationFact(Fact[Rotation]):
         return {} if "router" in site.hosts[host].roles else None
 
     def command(self) -> str:
-        show = f"timeout -k 1 {_SECONDS} python3 -B {PROGRAM} show 2>&1"
+        show = f"timeout -k 1 {_SECONDS} {PYTHON} -B {PROGRAM} show 2>&1"
         said = f"echo '== said'; {{ {show}; rc=$?; echo; echo \"== end $rc\"; }} | head -c 524288"
         return f"if [ -f {PROGRAM} ]; then {said}; else echo '== absent'; fi"
 

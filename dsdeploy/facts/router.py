@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dsdeploy.facts.fact import Fact, number
+from dsdeploy.facts.python import PYTHON
 from dsdeploy.facts.shell import UNITS, answered, get, http_status, properties, sections, tcp
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ _STAT = f"""
 if [ -S {SOCKET} ]; then
   if command -v socat >/dev/null; then echo '{_ASK}' | timeout 3 socat -t 3 - UNIX-CONNECT:{SOCKET}
   elif command -v perl >/dev/null; then timeout 3 perl -e {shlex.quote(_PERL)} {SOCKET}
-  else timeout 3 python3 -c {shlex.quote(_PYTHON)} {SOCKET}; fi
+  else timeout 3 {PYTHON} -c {shlex.quote(_PYTHON)} {SOCKET}; fi
 fi
 """
 

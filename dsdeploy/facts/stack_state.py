@@ -18,20 +18,30 @@ _LINES = {
     "built": re.compile(rf"built {_VERSION}", re.ASCII),
     "boot": re.compile(r"boot ([0-9a-f-]{36})", re.ASCII),
     "order": re.compile(r'stamp .*"order": "([0-9a-f]{16})"', re.ASCII),
+    "packages": re.compile(r'stamp .*"packages": "([0-9a-f]{16})"', re.ASCII),
     "nouveau": re.compile(r"(nouveau)"),
+    "runfile": re.compile(r"(runfile)"),
+    "signer": re.compile(r"signer (.{1,200})"),
+    "own_key": re.compile(r"(own key)"),
 }
 
 
 @dataclass(frozen=True)
 class StackState:
-    """`order` is the digest of the order that was carried out last; `library` and `built` are the driver's versions
-    by its library and by its kernel module on disk. Empty text where there is none."""
+    """`order` is the digest of the order that was carried out last, `packages` that of the part of it that changes
+    packages; `library` and `built` are the driver's versions by its library and by its kernel module on disk. `signer`
+    is who signed that module, `own_key` whether with the key this host signs its own modules with. `runfile`: the
+    driver came from NVIDIA's .run file. Empty text where there is none."""
 
     order: str = ""
     library: str = ""
     built: str = ""
     boot: str = ""
     nouveau: bool = False
+    packages: str = ""
+    runfile: bool = False
+    signer: str = ""
+    own_key: bool = False
 
 
 class StackStateFact(Fact[StackState]):
@@ -51,6 +61,13 @@ for f in $(ldconfig -p 2>/dev/null | sed -n 's/.*libnvidia-ml\\.so\\.1 .*=> //p'
   echo "library $(readlink -f "$f")"
 done
 echo "built $(modinfo -F version nvidia 2>/dev/null)"
+signer=$(modinfo -F signer nvidia 2>/dev/null)
+# a certificate holds its name as it is written; DKMS has its key in the one place, Ubuntu in the other
+for f in /var/lib/dkms/mok.pub /var/lib/shim-signed/mok/MOK.der; do
+  [ -n "$signer" ] && [ -r $f ] && grep -aqF -- "$signer" $f && echo "own key"
+done
+echo "signer $signer"
+[ -e /usr/bin/nvidia-uninstall ] && echo runfile
 [ -d /sys/module/nouveau ] && echo nouveau
 exit 0
 """
@@ -61,4 +78,7 @@ exit 0
             for name, pattern in _LINES.items():
                 if not found[name] and (told := pattern.match(line[:2000].strip())):
                     found[name] = told[1]
-        return StackState(found["order"], found["library"], found["built"], found["boot"], bool(found["nouveau"]))
+        return StackState(
+            found["order"], found["library"], found["built"], found["boot"], bool(found["nouveau"]), found["packages"],
+            bool(found["runfile"]), found["signer"].strip(), bool(found["own_key"]),
+        )  # fmt: skip

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dsdeploy.facts.fact import Fact
+from dsdeploy.facts.python import PYTHON
 
 if TYPE_CHECKING:
     from dsdeploy.site import Site
@@ -67,9 +68,9 @@ class VerificationFact(Fact[Verification]):
         return {"model": site.model.name, "version": site.model.version, "job": _JOB}
 
     def command(self, model: str, version: str, job: str, more: tuple[str, ...] = ()) -> str:
-        words = ["python3", "-B", "-m", "dsdeploy_weights", "verify", "--json", "--builds", *more]
+        words = ["-B", "-m", "dsdeploy_weights", "verify", "--json", "--builds", *more]
         words += ["--model", model, "--version", version, "--job", job, "--within", str(WITHIN_SECONDS)]
-        return f"cd {PROGRAM} && {shlex.join(words)}"
+        return f"cd {PROGRAM} && {PYTHON} {shlex.join(words)}"
 
     def process(self, output: list[str]) -> Verification:
         return _parse(output, Verification)

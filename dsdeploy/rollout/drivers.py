@@ -24,17 +24,19 @@ READ = (*fleet.READ, Engines)
 
 def bring(job: Job, asked: Asked) -> None:
     """Every engine host to the site's stack. Raises GateError before a host is taken out that the rest cannot spare,
-    PreflightError where a host turns out unable, PostconditionFailed where a restart did not bring the driver."""
+    PreflightError where a host turns out unable, PlaybookFailed where packages cannot be had, PostconditionFailed
+    where a restart did not bring the driver."""
     targets = job.targets("engine")
     if job.site.stack == "cpu" or not targets:
         return
     todo = {host: one for host, one in work(job.site, _read(job, targets)).items() if one.any}
-    serving = {group(job.site, host) for host, one in todo.items() if one.running}
+    serving = {group(job.site, host) for host, one in todo.items() if one.drained}
     idle = {host: one for host, one in todo.items() if group(job.site, host) not in serving}
     if idle:
         _install(job, idle)
-        for batch in batches(_waiting(job, idle), alone=_needed(job)):
-            _restart(job, {host: idle[host] for host in batch})
+        # what only lies beside the packages is changed under a running engine, and asks for no restart
+        for batch in batches(_waiting(job, _quiet(idle)), alone=_needed(job)):
+            _restart(job, {host: idle[host] for host in batch}, asked)
     for unit in groups(job.site):
         if unit in serving:
             _drained(job, unit.head, {host: todo[host] for host in unit.hosts if host in todo}, asked)
@@ -46,6 +48,20 @@ def _read(job: Job, names: Sequence[str]) -> dict[str, Reading]:
     if missing := hosts.unreachable(readings):
         raise PreflightError(missing)
     return readings
+
+
+def _quiet(todo: Mapping[str, Work]) -> dict[str, Work]:
+    """Those on which no engine runs."""
+    return {host: one for host, one in todo.items() if not one.running}
+
+
+def _rehearse(job: Job, todo: Mapping[str, Work]) -> None:
+    """Whether these hosts can have their packages, asked while they serve: a host that was drained for a change that
+    is not possible would be away for nothing. Raises PlaybookFailed with what the host says."""
+    orders = {host: one.order for host, one in todo.items() if one.why}
+    if orders:
+        with job.step("rehearse", f"whether {', '.join(orders)} can have stack {job.site.stack}", hosts=sorted(orders)):
+            job.run("rehearse", tuple(orders), replace(job.decisions, stacks=orders))
 
 
 def _install(job: Job, todo: Mapping[str, Work]) -> None:
@@ -69,9 +85,10 @@ def _needed(job: Job) -> set[str]:
     return {*job.site.with_role("router"), *job.site.with_role("zookeeper")}
 
 
-def _restart(job: Job, todo: Mapping[str, Work]) -> None:
+def _restart(job: Job, todo: Mapping[str, Work], asked: Asked) -> None:
     """These hosts at once; each has to come back with another boot and the ordered driver."""
     _spared(job, todo)
+    _routed(job, todo, asked)
     before = _read(job, tuple(todo))
     orders = {host: one.order for host, one in todo.items()}
     with job.step("restart", f"restart {', '.join(todo)}", hosts=sorted(todo)):
@@ -98,6 +115,20 @@ def _spared(job: Job, todo: Mapping[str, Work]) -> None:
                         f"ensemble of {job.site.site}", "dsdeploy status SITE")  # fmt: skip
 
 
+def _routed(job: Job, todo: Mapping[str, Work], asked: Asked) -> None:
+    """Raise GateError where requests are served and no router stays that could take them."""
+    leaving = set(todo) & set(job.site.with_role("router"))
+    if not leaving or asked.allow_downtime:
+        return
+    seen = moves.look(job.site)
+    if seen.releases and leaving & set(seen.routers) and not set(seen.routers) - leaving:
+        raise GateError(
+            f"{', '.join(sorted(leaving))} needs a restart, and no other router runs: requests would be refused",
+            f"routers of {job.site.site}",
+            "start another router; or dsdeploy up SITE --allow-downtime, when nobody needs it",
+        )
+
+
 def _drained(job: Job, host: str, todo: Mapping[str, Work], asked: Asked) -> None:
     """An engine that serves: out of rotation, drained, stopped, changed, started again, back in rotation.
     `host` answers for it; `todo` is what its hosts need, one or all of them."""
@@ -106,6 +137,10 @@ def _drained(job: Job, host: str, todo: Mapping[str, Work], asked: Asked) -> Non
     for name, one in todo.items():
         output.note(f"{name}: {one.why or one.restart}", style="bold")
     _others_serve(job, host, release, asked)
+    for batch in batches(todo, alone=_needed(job)):  # as they would be restarted; asked again before each restart
+        _spared(job, {name: todo[name] for name in batch})
+        _routed(job, {name: todo[name] for name in batch}, asked)
+    _rehearse(job, todo)
     if colour:
         gates.allow(job, f"taking {host} out", {}, release)
         moves.out(job, host, release)
@@ -115,7 +150,7 @@ def _drained(job: Job, host: str, todo: Mapping[str, Work], asked: Asked) -> Non
         moves.stop(job, {host: each}, step="clear")
     _install(job, todo)
     for batch in batches(_waiting(job, todo), alone=_needed(job)):
-        _restart(job, {name: todo[name] for name in batch})
+        _restart(job, {name: todo[name] for name in batch}, asked)
     if colour:
         source = from_hosts(job.site, hosts.read(job.site, *run.READ), release)
         moves.start(job, source, {host: colour}, step="back")
@@ -144,5 +179,7 @@ def _others_serve(job: Job, host: str, release: str, asked: Asked) -> None:
 def _judge(job: Job, targets: Sequence[str]) -> None:
     """With a driver the GPUs tell what they are: the stack is judged once more, now that it can be."""
     readings = _read(job, targets)
-    if found := [problem for host in targets for problem in fleet.problems(job.site, host, readings[host])]:
+    found = [problem for host in targets for problem in fleet.problems(job.site, host, readings[host])]
+    found += [problem for host in targets if (problem := fleet.silent(job.site, host, readings[host]))]
+    if found:
         raise PreflightError(found)

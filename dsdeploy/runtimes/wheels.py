@@ -13,6 +13,7 @@ from dsdeploy import paths
 from dsdeploy.errors import DsdeployError
 from dsdeploy.runtimes import sglang, vllm
 from dsdeploy.site import Site
+from dsdeploy.stacks import catalogue, versions
 
 VERSIONS = {"vllm": vllm.VERSION, "sglang": sglang.VERSION}
 PYTHONS = "3.11 to 3.13"  # what both publish wheels for
@@ -33,6 +34,10 @@ def pins(site: Site) -> dict[str, str]:
         if found.setdefault(package.lower(), version) != version:
             what = f"the wheelhouse has {package} twice: {found[package.lower()]} and {version}"
             raise DsdeployError(what, str(folder), "keep the one that was tested")
+    least = catalogue()[site.model.name].vllm_minimum if site.model.name in catalogue() else ""
+    if runtime == "vllm" and versions.older(found.get("vllm", ""), least):
+        what = f"the wheelhouse has vllm {found['vllm']}, and {site.model.name} needs {least}"
+        raise DsdeployError(what, str(folder), fill(runtime))
     lacks = [name for name in (runtime, "pip") if name not in found]
     if lacks:
         what = f"the wheelhouse has no wheel of {' and '.join(lacks)}" if folder else f"{runtime} has no wheelhouse"

@@ -50,14 +50,19 @@ class Shells:
             self.close()
             raise HostUnreachable(problems)
 
-    def start(self, host: str, script: str) -> Running:
-        """Start a POSIX shell script there. Raises HostUnreachable when the connection is gone."""
+    def start(self, host: str, script: str, told: str = "") -> Running:
+        """Start a POSIX shell script there; `told` is a line it reads, which no list of processes shows.
+
+        Raises HostUnreachable when the connection is gone.
+        """
         try:
             transport = self._clients[host].get_transport()
             if transport is None:
                 raise EOFError("the connection is closed")
             channel = transport.open_session(timeout=CHANNEL_SECONDS)
             channel.exec_command(shlex.join([*self._words, "sh", "-c", script]))
+            if told:
+                channel.sendall(f"{told}\n".encode())
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise HostUnreachable([Problem(f"no SSH to {host}: {error}", f"host {host}")]) from error
         return Running(channel)

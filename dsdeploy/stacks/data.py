@@ -71,6 +71,7 @@ def _distribution(name: str, part: Part) -> Distribution:
         python=part.text("python", ""),
         pythons=part.texts("pythons"),
         kernels=part.texts("kernels"),
+        components=part.texts("components"),
         eol=part.text("eol", ""),
         note=part.text("note", ""),
         why=part.text("why", ""),
@@ -124,7 +125,8 @@ def _architecture(part: Part) -> Architecture:
 
 
 def _gpu(name: str, part: Part) -> GpuModel:
-    made = GpuModel(name, part.text("compute"), part.flag("datacentre"), part.count("memory", 0), part.flag("nvlink5"))
+    made = GpuModel(name, part.text("compute"), part.flag("datacentre"), part.count("memory", 0), part.flag("nvlink5"),
+                    tuple(int(number, 16) for number in part.texts("devices")))  # fmt: skip
     part.done()
     return made
 

@@ -88,7 +88,7 @@ def secure_boot(matrix: Matrix, profile: Profile, host: Host) -> Iterator[Verdic
 
 def fabric(matrix: Matrix, profile: Profile, host: Host) -> Iterator[Verdict]:
     """NVSwitch needs Fabric Manager, at exactly the driver's version: it stops by itself at any other."""
-    hidden = any((entry := gpus.model(matrix, gpu.name)) and entry.nvlink5 for gpu in host.gpus)
+    hidden = place.nvlink5(matrix, host)
     if not profile.cuda or not (host.nvswitch or hidden):
         return
     packages = place.install(matrix, profile, host)
@@ -105,4 +105,6 @@ def fabric(matrix: Matrix, profile: Profile, host: Host) -> Iterator[Verdict]:
         yield Verdict("error", "fabric manager", f"Fabric Manager {host.fabric_manager} beside driver {host.driver}: "
                       "it starts at exactly the driver's version only, and CUDA fails with error 802")  # fmt: skip
     if hidden and host.nvswitch is not None:
-        yield Verdict("ok", "nvlink5", "HGX B200 reaches NVSwitch through ib_umad: nvlsm and the module are needed")
+        yield Verdict(
+            "ok", "nvlink5", "this HGX board reaches NVSwitch through ib_umad: nvlsm and the module are needed"
+        )

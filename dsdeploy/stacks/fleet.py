@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from dsdeploy.errors import Problem
 from dsdeploy.facts import BusGpus, DriverModule, Gpus, Interpreter, NvSwitch, Os, SecureBoot, StackState
-from dsdeploy.stacks import Gpu, Host, Verdict, catalogue, fits, judge, matrix, versions
+from dsdeploy.runtimes import pythons
+from dsdeploy.stacks import Gpu, Host, Verdict, catalogue, fits, judge, matrix, place, versions
 from dsdeploy.stacks.order import Order, matches, order
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def seen(site: Site, reading: Reading) -> Host | None:
         version=system.version_id,
         kernel=system.kernel,
         glibc=system.glibc,
-        python=system.python,
+        python=_python(site, reading, system.python),
         architecture=system.arch,
         gpus=tuple(Gpu(gpu.name, gpu.compute, gpu.memory) for gpu in gpus),
         driver=told[0].driver if told and versions.parse(told[0].driver) else (state.library if state else "") or None,
@@ -45,6 +46,12 @@ def seen(site: Site, reading: Reading) -> Host | None:
         secure_boot=boot.on if boot else None,
         devices=tuple(reading.get(BusGpus) or ()),
     )
+
+
+def _python(site: Site, reading: Reading, system: str) -> str:
+    """The one the engine's wheels are for; what an image brings is not this host's."""
+    told = reading.get(Interpreter)
+    return pythons.chosen(site, reading).version if told and pythons.needed(site) else system
 
 
 def used(site: Site, reading: Reading) -> Gpus:
@@ -60,7 +67,15 @@ def verdicts(site: Site, host: str, reading: Reading) -> tuple[Verdict, ...]:
     found = seen(site, reading)
     if found is None:
         return ()
-    return (*judge(matrix().profiles[site.stack], found), *_lost(reading), *_memory(site, found))
+    return (*judge(matrix().profiles[site.stack], found), *_lost(reading), *_memory(site, found),
+            *_runtime(site, host, reading))  # fmt: skip
+
+
+def _runtime(site: Site, host: str, reading: Reading) -> Iterator[Verdict]:
+    """Nothing of the engine can be built without it: better said before a driver is installed."""
+    what, hint = pythons.why(site, host, reading) if pythons.needed(site) else ("", "")
+    if what:
+        yield Verdict("error", "python", what, hint)
 
 
 def _lost(reading: Reading) -> Iterator[Verdict]:
@@ -86,7 +101,8 @@ def ordered(site: Site, host: str, reading: Reading) -> Order | None:
     found = seen(site, reading)
     if found is None:
         return None
-    known, switches = matrix(), bool(found.nvswitch) or any("B200" in gpu.name for gpu in found.gpus)
+    known = matrix()
+    switches = bool(found.nvswitch) or place.nvlink5(known, found)
     return order(known, known.profiles[site.stack], found, site.packages.mirror or "", switches)
 
 
@@ -95,10 +111,11 @@ def _as_ordered(site: Site, host: str, reading: Reading) -> tuple[Verdict, ...]:
     told, found = ordered(site, host, reading), seen(site, reading)
     if told is None or found is None or _stands(told, found):
         return verdicts(site, host, reading)
-    # a driver that runs under Secure Boot had its key enrolled: the next one is signed with the same
-    boot = None if found.driver or found.loaded else found.secure_boot
+    # only where this host's own key is the one that is enrolled will the next module, which is built here, load as well
+    state = reading.get(StackState)
+    boot = None if found.loaded and state and state.own_key else found.secure_boot
     bare = replace(found, driver=None, loaded="", modules="", fabric_manager=None, secure_boot=boot)
-    return (*judge(matrix().profiles[site.stack], bare), *_memory(site, found))
+    return (*judge(matrix().profiles[site.stack], bare), *_memory(site, found), *_runtime(site, host, reading))
 
 
 def _stands(told: Order, found: Host) -> bool:
@@ -113,11 +130,27 @@ def _stands(told: Order, found: Host) -> bool:
 
 def problems(site: Site, host: str, reading: Reading) -> list[Problem]:
     """Errors that no run mends: a host that cannot run the stack, with the nearest combination that can."""
-    return [
+    found = [
         Problem(f"stack {site.stack} on {host}: {one.why}", f"host {host}", f"nearest that works: {one.nearest}")
         for one in _as_ordered(site, host, reading)
         if one.level == "error"
     ]
+    state = reading.get(StackState)
+    if state and state.runfile and ordered(site, host, reading) is not None:
+        what = f"the driver on {host} came from a .run file: packages would be mixed with its files"
+        found.append(Problem(what, f"host {host}", f"on {host}: nvidia-uninstall --silent; then: dsdeploy up SITE"))
+    return found
+
+
+def silent(site: Site, host: str, reading: Reading) -> Problem | None:
+    """No GPU answers although the ordered driver is installed. Before a run that may be what it mends; after one it is
+    a failure."""
+    told, bus = ordered(site, host, reading), reading.get(NvSwitch)
+    state, gpus = reading.get(StackState), reading.get(Gpus)
+    if told is None or gpus or not bus or not bus.gpus or not state or not matches(told, state.library):
+        return None
+    return Problem(f"{host} has driver {state.library}, {bus.gpus} NVIDIA GPUs are on its bus, none answers",
+                   f"host {host}", f"on {host}: nvidia-smi; dkms status; dmesg | grep -i nvidia")  # fmt: skip
 
 
 def warnings(site: Site, readings: Mapping[str, Reading]) -> tuple[Problem, ...]:

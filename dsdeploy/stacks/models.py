@@ -43,7 +43,7 @@ class Model:
     id: str = ""
     active: int = 0
     files: Mapping[str, str] = field(default_factory=dict)
-    vllm_minimum: str = ""
+    vllm_minimum: str = ""  # the oldest vLLM that serves it
     vllm_flags: tuple[str, ...] = ()
     sglang_flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

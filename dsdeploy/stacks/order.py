@@ -28,6 +28,10 @@ UBUNTU_OWN = (
     "xserver-xorg-video-nvidia-*-server*",
 )
 SERVICES = {"persistenced": "nvidia-persistenced.service", "fabric": "nvidia-fabricmanager.service"}
+# What takes a driver from a running engine when it changes; the rest says where packages come from and what holds them.
+INSTALLED = (
+    "driver", "flavour", "stream", "steps", "unwanted", "family_names", "foreign_names", "services", "kernel_modules",
+)  # fmt: skip
 # EL7 has no dnf; the yum of EL8 and 9 is dnf
 MANAGERS = {"debian": "apt", "redhat": "dnf", "centos7": "yum"}
 
@@ -54,6 +58,7 @@ def order(matrix: Matrix, profile: Profile, host: Host, mirror: str = "", nvswit
         "keys": sources.keys(matrix, packages, mirror),
         "repositories": sources.repositories(matrix, packages, host.architecture, mirror),
         "displaced": sources.displaced(matrix, packages),
+        **components(matrix, packages),
         "stream": driver.stream.get(flavour, ""),
         "driver": driver.version,
         "flavour": flavour,
@@ -67,11 +72,19 @@ def order(matrix: Matrix, profile: Profile, host: Host, mirror: str = "", nvswit
         "kernel_modules": ["ib_umad"] if nvlink5 else [],
         "checks": _checks(matrix, profile, packages, nvswitch),
     }
-    return told | {"digest": digest(told)}
+    return told | {"digest": digest(told), "packages_digest": digest({key: told[key] for key in INSTALLED})}
+
+
+def components(matrix: Matrix, packages: Install) -> Order:
+    """Components of the distribution that NVIDIA's packages need beside those a fresh host asks for; nothing at all
+    where there are none."""
+    found = matrix.distributions[packages.distribution].components
+    return {"components": list(found)} if found else {}
 
 
 def digest(told: Order) -> str:
-    """What names an order, as 16 hex digits: hosts keep that of the one they carried out."""
+    """What names an order, or the part of it that changes packages, as 16 hex digits: hosts keep those of the one they
+    carried out."""
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -67,5 +67,8 @@ def branch(matrix: Matrix, driver: str) -> Branch | None:
 
 
 def nvlink5(matrix: Matrix, host: Host) -> bool:
-    """Whether the host's switches are reached through InfiniBand devices (HGX B200)."""
+    """Whether the host's switches are reached through InfiniBand devices (HGX B200 and B300); where no driver tells
+    the GPUs' names, by their numbers on the bus."""
+    if not host.gpus:
+        return any(entry.nvlink5 and set(entry.devices) & set(host.devices) for entry in matrix.gpus.values())
     return any((entry := gpus.model(matrix, gpu.name)) is not None and entry.nvlink5 for gpu in host.gpus)

@@ -34,6 +34,7 @@ class Distribution:
     python: str = ""
     pythons: tuple[str, ...] = ()
     kernels: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
     eol: str = ""
     note: str = ""
     why: str = ""
@@ -86,13 +87,14 @@ class Architecture:
 
 @dataclass(frozen=True)
 class GpuModel:
-    """Memory in MiB, 0 where it differs between cards of the name."""
+    """Memory in MiB, 0 where it differs between cards of the name; `devices` are numbers on the PCI bus."""
 
     name: str
     compute: str
     datacentre: bool
     memory: int = 0
     nvlink5: bool = False
+    devices: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

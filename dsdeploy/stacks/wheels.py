@@ -44,7 +44,7 @@ def _python(matrix: Matrix, runtime: Runtime, host: Host) -> Iterator[Verdict]:
         return
     chosen = max(_others(runtime, found.pythons), key=versions.parse)
     yield Verdict("warn", "python", f"{runtime.key}: it needs Python {runtime.python}, the host's is {host.python}: "
-                  f"python{chosen} of {found.name} goes beside it")  # fmt: skip
+                  f"install python{chosen} of {found.name} beside it")  # fmt: skip
 
 
 def _has(runtime: Runtime, python: str) -> bool:

@@ -16,17 +16,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Work:
-    """`order` is what the role is told. `why` is set where it has to be told; `restart` where only a restart helps.
-    `running` are the colours whose engine runs: they lose their driver, so the host is drained first."""
+    """`order` is what the role is told. `why` is set where packages may change; `restart` where only a restart helps:
+    the engines that run, `running`, lose their driver by either, so the host is drained first. `beside` is set where
+    only what lies beside the packages is another (a mirror, a key): the role is told, and engines go on."""
 
     order: Mapping[str, Any]
     why: str = ""
     restart: str = ""
     running: tuple[str, ...] = ()
+    beside: str = ""
 
     @property
     def any(self) -> bool:
-        return bool(self.why or self.restart)
+        return bool(self.why or self.restart or self.beside)
+
+    @property
+    def drained(self) -> bool:
+        """Whether an engine has to be stopped for it."""
+        return bool(self.running and (self.why or self.restart))
 
 
 def work(site: Site, readings: Mapping[str, Reading]) -> dict[str, Work]:
@@ -42,13 +49,15 @@ def _work(told: Mapping[str, Any], reading: Reading) -> Work:
     state = reading.get(StackState) or StackState()
     engines = reading.get(Engines) or Engines()
     running = tuple(colour for colour, one in engines.items() if one.unit in ("active", "activating"))
-    return Work(told, _why(told, state), restart(told, state, reading.get(DriverModule)), running)
+    why = _why(told, state)
+    other = "" if why or state.order == told["digest"] else "repositories, keys, holds or checks are other than ordered"
+    return Work(told, why, restart(told, state, reading.get(DriverModule)), running, other)
 
 
 def _why(told: Mapping[str, Any], state: StackState) -> str:
     if not state.order:
         return "no stack was installed by this tool"
-    if state.order != told["digest"]:
+    if state.order != told["digest"] and state.packages != told["packages_digest"]:
         return "the order is another than the last one"
     if state.library and not versions.same(state.library, str(told["driver"])):
         return f"the driver's libraries are {state.library}, {told['driver']} is ordered"

@@ -48,6 +48,7 @@ print("  8589934592    2147483648     float     sum      -1    31390  273.65  %.
 """
 FAKE_PYTHON = f"""#!{sys.executable} -SE
 import json, os, sys
+if sys.argv[sys.argv.index("--hosts") + 1] == "2" and len(sys.stdin.readline().strip()) != 32: sys.exit("no token")
 if sys.argv[sys.argv.index("--rank") + 1] == "0":
     pair = json.load(open(os.environ["FAKE_TABLE"]))["pair"]
     print(json.dumps({{"results": [{{"size": 1, "in_place": {{"bus_bw": pair, "nwrong": 0}}}}]}}))
@@ -99,14 +100,18 @@ class Local:
     def without(self, name: str) -> None:
         (self.folder / name).unlink()
 
-    def start(self, host: str, script: str) -> Here:
+    def start(self, host: str, script: str, told: str = "") -> Here:
         table = self.folder / f"table-{next(self.numbers)}"  # one a script: others read theirs meanwhile
         table.write_text(json.dumps(self.table))
-        told = {"FAKE_HOST": host, "FAKE_TABLE": str(table)}
+        world = {"FAKE_HOST": host, "FAKE_TABLE": str(table)}
         process = subprocess.Popen(
             ["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=os.environ | told | {"PATH": f"{self.folder}:{self.folder}/tools"},
+            env=os.environ | world | {"PATH": f"{self.folder}:{self.folder}/tools"},
         )  # fmt: skip
+        if told:
+            assert process.stdin
+            process.stdin.write(f"{told}\n".encode())
+            process.stdin.flush()
         self.running.append(Here(process))
         return self.running[-1]
 

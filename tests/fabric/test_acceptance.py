@@ -11,6 +11,7 @@ import pytest
 from dsdeploy import facts, hosts, ssh
 from dsdeploy.cli import cli
 from dsdeploy.fabric import acceptance, judge, measure
+from dsdeploy.facts.ib_stat import Adapter
 from dsdeploy.hosts import Reading
 from dsdeploy.site import Site, load
 
@@ -192,6 +193,23 @@ def test_libraries_that_miss_what_the_kernel_has_are_a_problem() -> None:
     assert [problem.what for problem in judge.libraries("gpu1", both)] == [
         "gpu1: ibv_devinfo does not find mlx5_1, which the kernel has"
     ]
+
+
+def test_adapters_that_ibstat_does_not_list_are_a_problem_and_a_host_without_ibstat_has_none() -> None:
+    both = reading("gpu1", IbDevinfo="edr-connectx-4")
+    listed = facts.IbStat([Adapter("mlx5_1", "MT4115", "12.28", True)])
+    found = judge.libraries("gpu1", Reading("gpu1", True, "", {**both.values, facts.IbStat: listed}))
+    assert "gpu1: ibstat does not find mlx5_0, which the kernel has" in [problem.what for problem in found]
+    assert not [p for p in judge.libraries("gpu1", both) if "ibstat" in p.what]
+
+
+@pytest.mark.parametrize(("ofed", "said"), [((False, True), True), ((True, True), False), ((False, False), False)])
+def test_a_restart_that_doca_will_need_is_said_before_it_is_installed(
+    readings: tuple[Site, dict[str, Reading]], ofed: tuple[bool, bool], said: bool
+) -> None:
+    site, read = readings
+    one = {"gpu1": Reading("gpu1", True, "", {**read["gpu1"].values, facts.Ofed: facts.Ofed(*ofed)})}
+    assert any("DOCA-OFED replaces" in found.what for found in judge.warnings(site, one)) == said
 
 
 def test_a_serving_host_is_not_measured_unless_asked(readings: tuple[Site, dict[str, Reading]]) -> None:

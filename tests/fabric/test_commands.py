@@ -16,7 +16,7 @@ SCRIPTS = {
     "write_server": commands.write_server("mlx5_0", 1, 18600, 3, 0),
     "write_client": commands.write_client("mlx5_0", 1, 18600, None, None, "10.0.0.21"),
     "all_reduce_here": commands.all_reduce_here((0, 1), {"NCCL_DEBUG": "it's"}),
-    "all_reduce_among": commands.all_reduce_among(1, 2, "[fd00::1]:18600", "t", (0,), {"NCCL_IB_HCA": "=mlx5_0:1"}),
+    "all_reduce_among": commands.all_reduce_among(1, 2, "[fd00::1]:18600", (0,), {"NCCL_IB_HCA": "=mlx5_0:1"}),
     "diagnose": commands.diagnose(),
 }
 
@@ -24,7 +24,7 @@ SCRIPTS = {
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_script_is_good_shell(shell: str, name: str) -> None:
-    for text in (SCRIPTS[name], commands.guarded(SCRIPTS[name], 5)):
+    for text in (SCRIPTS[name], commands.guarded(SCRIPTS[name], 5), commands.guarded(SCRIPTS[name], 5, told=True)):
         done = subprocess.run([shell, "-n", "-c", text], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
 
@@ -42,6 +42,23 @@ def test_how_it_ended_is_its_last_word(shell: str, command: str, status: int) ->
     found, _ = commands.answered(said)
     assert found == status
     assert ("said" in said) == (status != 124)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("secret", ["0123abcd", "it's $(reboot) `x`"])
+def test_what_a_command_is_told_comes_whole_and_is_in_no_list_of_processes(shell: str, secret: str) -> None:
+    words = "IFS= read -r line; printf '== told\\n%s\\n== listed\\n' \"$line\"; cat /proc/[0-9]*/cmdline | tr '\\0' ' '"
+    process = subprocess.Popen(
+        [shell, "-c", commands.guarded(words, 20, told=True)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout and process.stdin
+        process.stdin.write(f"{secret}\n")
+        process.stdin.flush()
+        status, parts = commands.answered(process.stdout.read())
+        process.stdin.close()
+    assert (status, parts["told"]) == (0, secret)
+    assert "IFS= read" in parts["listed"] and secret not in parts["listed"]
 
 
 def alive(pid: int) -> bool:

@@ -48,6 +48,8 @@ UNREACHED = {  # (verb, step) -> why no case has it
     (UP, "weights"): "up pulls weights in its step prepare",
     (UP, "stack"): "the lab has no GPUs: stack cpu has no such step",
     (UP, "restart"): "the lab has no GPUs: stack cpu has no such step",
+    (UP, "rehearse"): "the lab has no GPUs: stack cpu has no such step",
+    (UPGRADE, "rehearse"): "upgrade changes no drivers",
     (UPGRADE, "stack"): "upgrade changes no drivers",
     (UPGRADE, "restart"): "upgrade changes no drivers",
     (UP, "snapshot"): "the lab's site has no section backup; it touches nothing that serves",

@@ -132,6 +132,14 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path, example: str, old
     assert any(why in problem.what for problem in told.value.problems), told.value.problems
 
 
+def test_a_wheelhouse_with_a_vllm_that_is_too_old_for_the_model_is_refused(tmp_path: Path) -> None:
+    names = ("vllm-0.20.0-cp312-abi3-linux_x86_64.whl", "pip-26.2-py3-none-any.whl")
+    chosen = site("vllm", wheelhouse=house(tmp_path, *names))
+    new = chosen.model_copy(update={"model": chosen.model.model_copy(update={"name": "deepseek-v4-flash"})})
+    with pytest.raises(DsdeployError, match=r"has vllm 0.20.0, and deepseek-v4-flash needs 0.25.0"):
+        wheels.pins(new)
+
+
 def test_the_catalogues_least_version_is_below_ours() -> None:
     from dsdeploy.runtimes import vllm
     from dsdeploy.stacks import catalogue, versions

@@ -1,6 +1,6 @@
 """all_reduce over the GPUs of one host or of several, without MPI: ctypes on libnccl and the CUDA runtime.
 
-    python3 all_reduce.py --rank 0 --hosts 2 --meet 10.0.0.21:18600 --token T --gpus 0,1,2,3 --bytes 1G
+    echo TOKEN | python3 all_reduce.py --rank 0 --hosts 2 --meet 10.0.0.21:18600 --gpus 0,1,2,3 --bytes 1G
 
 Each host runs it once, for all its GPUs. Host 0 makes NCCL's id and hands it to the others, who connect to
 `--meet` and show the token. Host 0 prints one JSON document in the form of nccl-tests' (-J): bus_bw in GB/s,
@@ -189,7 +189,6 @@ def arguments():
     parser.add_argument("--rank", type=int, default=0)
     parser.add_argument("--hosts", type=int, default=1)
     parser.add_argument("--meet", default="127.0.0.1:0")
-    parser.add_argument("--token", default="")
     parser.add_argument("--gpus", default="0")
     parser.add_argument("--bytes", type=size, default=1 << 30)
     parser.add_argument("--rounds", type=int, default=20)
@@ -199,7 +198,11 @@ def arguments():
 def main():
     given = arguments()
     address, _, port = given.meet.rpartition(":")
-    meet, token = (address.strip("[]"), int(port)), given.token.encode()
+    meet = (address.strip("[]"), int(port))
+    # read, never an argument: every user of the host may list those
+    token = sys.stdin.readline().strip().encode() if given.hosts > 1 else b""
+    if given.hosts > 1 and not token:
+        raise Failed("no token on standard input")
     ring = Ring([int(number) for number in given.gpus.split(",")], given.bytes)
     if given.rank == 0:
         identity = ring.new_id()

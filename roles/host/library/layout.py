@@ -1,13 +1,13 @@
 #!/usr/bin/python
-"""Role module: accounts, folders and files in one round trip, in that order."""
+"""Role module: accounts, folders, files and links in one round trip, in that order."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: layout
-short_description: Ensure accounts, folders and files
+short_description: Ensure accounts, folders, files and links
 description:
-  - One call for everything a role stands on. Accounts come first, then folders, then files, each in the order given.
+  - One call for everything a role stands on. Accounts come first, then folders, files, links, each in the order given.
   - A folder that is there keeps what is in it; a symbolic link or a file in a folder's place is refused.
   - A file is replaced whole or not at all; content, owner and mode become so together.
 options:
@@ -41,6 +41,14 @@ options:
       owner: {description: Name of the owner., type: str, default: root}
       group: {description: Name of the group., type: str, default: root}
       mode: {description: Octal mode in quotes., type: str, default: "0644"}
+  links:
+    description: Symbolic links. Only a link is replaced by one, in one rename; whom a link belongs to does not matter.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {description: Absolute path., type: path, required: true}
+      target: {description: What it names., type: path, required: true}
 author: [dsdeploy]
 attributes:
   check_mode: {support: full}
@@ -88,7 +96,7 @@ def ensure_account(module: AnsibleModule, account: Dict[str, str]) -> List[Dict[
 
 
 def ensure_place(module: AnsibleModule, entry: Dict[str, str]) -> List[Dict[str, Any]]:
-    """Make or correct one folder or file; the change that was made, or would be. Raises Refused and OSError."""
+    """Make or correct one folder, file or link; the change that was made, or would be. Raises Refused and OSError."""
     was, to_be = current(entry), wanted(entry, module.check_mode)
     if was == to_be:
         return []
@@ -108,6 +116,7 @@ def main() -> None:
             "accounts": {**listed, "options": {"name": text, "comment": text, "home": path}},
             "folders": {**listed, "options": {**owned, "mode": folder}},
             "files": {**listed, "options": {**owned, "mode": file, "content": text}},
+            "links": {**listed, "options": {"path": path, "target": path}},
         },
         supports_check_mode=True,
     )
@@ -115,7 +124,7 @@ def main() -> None:
     try:
         for account in module.params["accounts"]:
             changes += ensure_account(module, account)
-        for entry in module.params["folders"] + module.params["files"]:
+        for entry in module.params["folders"] + module.params["files"] + module.params["links"]:
             changes += ensure_place(module, entry)
     except (Refused, OSError) as error:
         module.fail_json(msg=str(error))

@@ -1,6 +1,7 @@
-"""Folders and files with owner and mode: what is there, and the step to what should be. Python >= 3.8.
+"""Folders, files and links, with owner and mode: what is there, and the step to what should be. Python >= 3.8.
 
-A folder never replaces something else; a file is replaced whole or not at all, content, owner and mode in one rename.
+A folder and a link never replace something else; a file is replaced whole or not at all: content, owner and mode in one
+rename.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import stat
 import tempfile
 from typing import Callable, Dict, Optional
 
-Entry = Dict[str, str]  # path, owner, group, mode; with a content it is a file
+Entry = Dict[str, str]  # path, owner, group, mode; with a content it is a file. A link has path and target only
 
 
 class Refused(Exception):
-    """Something else is in a folder's or a file's place, or its owner does not exist."""
+    """Something else is in the place of a folder, file or link, or its owner does not exist."""
 
 
 def wanted(entry: Entry, check: bool) -> str:
@@ -24,6 +25,8 @@ def wanted(entry: Entry, check: bool) -> str:
 
     In check mode an unknown account may yet be made.
     """
+    if "target" in entry:
+        return _linked(entry["target"])
     try:
         mode = int(entry["mode"], 8)
     except ValueError:
@@ -38,14 +41,16 @@ def wanted(entry: Entry, check: bool) -> str:
 
 
 def current(entry: Entry) -> Optional[str]:
-    """The same text as it is, None when absent. Raises Refused when it cannot be made a folder or a file."""
-    path, is_file = entry["path"], entry.get("content") is not None
+    """The same text as it is, None when absent. Raises Refused when it cannot be made what it should be."""
+    path, is_file, is_link = entry["path"], entry.get("content") is not None, "target" in entry
     try:
         found = os.lstat(path)
     except FileNotFoundError:
         return None
-    if is_file and stat.S_ISLNK(found.st_mode):
-        return "a symbolic link to %s\n" % os.readlink(path)
+    if (is_file or is_link) and stat.S_ISLNK(found.st_mode):
+        return _linked(os.readlink(path))
+    if is_link:
+        raise Refused("%s is %s, not a symbolic link; move it away and run again" % (path, _kind(found.st_mode)))
     if not (stat.S_ISREG if is_file else stat.S_ISDIR)(found.st_mode):
         raise Refused("%s is %s, not a %s; move it away and run again" % (path, _kind(found.st_mode), _noun(is_file)))
     owner, group = _account(pwd.getpwuid, found.st_uid), _account(grp.getgrgid, found.st_gid)
@@ -53,7 +58,10 @@ def current(entry: Entry) -> Optional[str]:
 
 
 def settle(entry: Entry) -> None:
-    """Make or correct the folder or the file. Raises OSError."""
+    """Make or correct the folder, the file or the link. Raises OSError."""
+    if "target" in entry:
+        _relink(entry["path"], entry["target"])
+        return
     path, mode = entry["path"], int(entry["mode"], 8)
     owner, group = pwd.getpwnam(entry["owner"]).pw_uid, grp.getgrnam(entry["group"]).gr_gid
     if entry.get("content") is not None:
@@ -79,6 +87,17 @@ def _replace(path: str, content: str, owner: int, group: int, mode: int) -> None
     except OSError:
         os.unlink(draft)
         raise
+
+
+def _relink(path: str, target: str) -> None:
+    """There is no moment without the link: programs are started through it."""
+    draft = "%s.new.%d" % (path, os.getpid())
+    os.symlink(target, draft)
+    os.replace(draft, path)
+
+
+def _linked(target: str) -> str:
+    return "a symbolic link to %s\n" % target
 
 
 def _text(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
@@ -36,7 +37,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     if module.check_mode:
         module.exit_json(changed=False, did=[])
-    command = ["/usr/bin/python3", "-B", module.params["program"], *module.params["words"]]
+    command = [sys.executable, "-B", module.params["program"], *module.params["words"]]
     result = outcome(*module.run_command(command))
     if result.pop("failed", False):
         module.fail_json(**result)

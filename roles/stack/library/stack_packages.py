@@ -25,6 +25,7 @@ options:
   stream: {description: Module stream of dnf., type: str, default: ""}
   headers: {description: Whether the running kernel's headers are needed., type: bool, default: true}
   serving: {description: Units that must not run while packages change., type: list, elements: str, default: []}
+  rehearse: {description: Only ask whether all of it can be done; also while a unit runs., type: bool, default: false}
 author: [dsdeploy]
 attributes:
   check_mode: {support: full}
@@ -70,11 +71,14 @@ HINT = {
 
 
 def running(module: AnsibleModule, units: List[str]) -> List[str]:
-    """Which of these units run; none where there is no systemd."""
+    """Which of these units run; none where there is no systemd. Raises Refused where systemd does not say."""
     program = module.get_bin_path("systemctl")
     if not units or not program:
         return []
-    out = module.run_command([program, "list-units", "--no-legend", "--plain", "--state=active,activating", *units])[1]
+    words = [program, "list-units", "--no-legend", "--plain", "--state=active,activating", *units]
+    code, out, err = module.run_command(words)
+    if code != 0:
+        raise Refused("whether an engine runs cannot be told, systemctl: %s" % (err.strip() or "exit code %d" % code))
     return [line.split()[0] for line in out.splitlines() if line.split()]
 
 
@@ -100,13 +104,16 @@ def left(module: AnsibleModule, manager: Union[Apt, Rpm]) -> Work:
 
 def change(module: AnsibleModule, manager: Union[Apt, Rpm], wanted: Work) -> List[str]:
     """Rehearse, then do it; what was done. Raises Refused."""
+    if module.check_mode:
+        return wanted.sentences()
+    if module.params["rehearse"]:
+        manager.prepare()
+        return manager.rehearse(wanted)
     busy = running(module, module.params["serving"])
-    if busy and not module.check_mode:
+    if busy:
         raise Refused(
             "%s runs and would lose its driver; what is to do: %s" % (", ".join(busy), "; ".join(wanted.sentences()))
         )
-    if module.check_mode:
-        return wanted.sentences()
     manager.prepare()
     done = manager.rehearse(wanted)
     manager.apply(wanted)
@@ -132,6 +139,7 @@ def main() -> None:
             "stream": {"type": "str", "default": ""},
             "headers": {"type": "bool", "default": True},
             "serving": names,
+            "rehearse": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -139,6 +147,8 @@ def main() -> None:
     try:
         wanted = left(module, manager)
         done = change(module, manager, wanted) if wanted.any else []
+        if given["rehearse"]:
+            module.exit_json(changed=False, done=done, held=[], packages_changed=False)
         packages = manager.installed()
         keep = held(packages, given["held"], given["foreign"])
         loose = manager.unheld(packages, keep)

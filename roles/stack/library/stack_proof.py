@@ -9,6 +9,7 @@ short_description: Prove the versions of a stack, and say what only a restart ca
 description:
   - Libraries are asked for their versions, in a process of their own; commands are run and read.
   - With C(booted) everything must hold. Without, what needs the driver in memory is told and not wanted yet.
+  - What no restart mends fails at once, a module that could not be built and one that Secure Boot refuses.
 options:
   checks: {description: What to ask and what it must say., type: list, elements: dict, required: true}
   driver: {description: The driver's version., type: str, required: true}
@@ -32,6 +33,8 @@ built: {description: Version of the module on disk for the running kernel., retu
 boot_id: {description: The kernel's name of this start., returned: always, type: str}
 """
 
+import os  # noqa: E402
+from glob import glob  # noqa: E402
 from typing import List, Tuple  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
@@ -75,6 +78,15 @@ def restart(loaded: str, built: str, driver: str, nouveau: bool, words: str) -> 
     return "the driver is not in memory%s" % (": " + words if words else "")
 
 
+def unbuilt(driver: str, kernel: str, root: str = "/") -> str:
+    """Why there is no module although its sources are: DKMS says so in a file and lets the installation pass."""
+    found = sorted(glob(os.path.join(root, "usr/src/nvidia*-%s" % driver)))
+    if not found:
+        return ""
+    log = "/var/lib/dkms/%s/%s/build/make.log" % (os.path.basename(found[0])[: -len(driver) - 1], driver)
+    return "DKMS has built no module of %s for the running kernel %s: %s says why" % (driver, kernel, log)
+
+
 def main() -> None:
     flag = {"type": "bool", "default": False}
     module = AnsibleModule(
@@ -105,7 +117,10 @@ def main() -> None:
         "boot_id": text("/proc/sys/kernel/random/boot_id"),
     }
     wrong = ["%(what)s: %(asked)s says %(said)s, %(wanted)s is wanted" % one for one in proofs if not one["ok"]]
-    if given["booted"] and why:
+    if given["load"] and not built and not loaded:
+        wrong += [said for said in [unbuilt(given["driver"], os.uname().release)] if said]
+    # no restart enrols a key
+    if why and (given["booted"] or why == MOK):
         wrong.append(why)
     if wrong and not module.check_mode:
         module.fail_json(msg="; ".join(wrong), **told)

@@ -8,7 +8,8 @@ module: stack_sources
 short_description: Repositories, keys and preferred versions of a stack
 description:
   - A key file is fetched and written only if it holds the wanted key and no other.
-  - Source files that name the same repositories, or servers that are gone, get the ending C(.disabled).
+  - Source files that name the same repositories, or servers that are gone, get the ending C(.disabled), once what takes
+    their place is written. A key that cannot be had leaves everything as it is.
 options:
   manager: {description: The host's package manager., type: str, choices: [apt, dnf, yum], required: true}
   keys: {description: name, url, fingerprint and replaces of each key., type: list, elements: dict, required: true}
@@ -17,6 +18,11 @@ options:
   held: {description: Name patterns that nightly upgrades leave alone., type: list, elements: str, default: []}
   foreign: {description: Name patterns among those that they need not., type: list, elements: str, default: []}
   displaced: {description: Patterns of source files to set aside., type: list, elements: str, default: []}
+  components:
+    description: Components of the distribution itself that its own mirrors are asked for besides, where no source does.
+    type: list
+    elements: str
+    default: []
   root: {description: Where the files lie., type: path, default: /}
 author: [dsdeploy]
 attributes:
@@ -39,7 +45,16 @@ from typing import Any, Dict, List  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 from ansible.module_utils.dsdeploy_openpgp import MOST_BYTES, NotAKey, dearmored, fingerprints  # noqa: E402
-from ansible.module_utils.dsdeploy_stack_sources import FOLDERS, doubled, files, key_path, replaced  # noqa: E402
+from ansible.module_utils.dsdeploy_stack_components import added  # noqa: E402
+from ansible.module_utils.dsdeploy_stack_sources import (  # noqa: E402
+    APT_COMPONENTS,
+    FOLDERS,
+    HEADER,
+    doubled,
+    files,
+    key_path,
+    replaced,
+)
 from ansible.module_utils.urls import open_url  # noqa: E402
 
 Change = Dict[str, str]
@@ -84,7 +99,7 @@ def fetched(key: Dict[str, str]) -> bytes:
 def write(root: str, path: str, data: bytes) -> None:
     """Whole or not at all, readable for all: package managers drop their rights to read it."""
     full = os.path.join(root, path.lstrip("/"))
-    os.makedirs(os.path.dirname(full), mode=0o755, exist_ok=True)
+    _folder(os.path.dirname(full))
     descriptor = os.open(full + ".dsdeploy", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(data)
@@ -92,9 +107,17 @@ def write(root: str, path: str, data: bytes) -> None:
     os.replace(full + ".dsdeploy", full)
 
 
+def _folder(path: str) -> None:
+    """makedirs obeys the umask: with a strict one apt's own user could not read what lies in a new folder."""
+    if not os.path.isdir(path):
+        _folder(os.path.dirname(path))
+        os.mkdir(path)
+        os.chmod(path, 0o755)
+
+
 def keyrings(given: Dict[str, Any], check: bool) -> List[Change]:
-    """Keys that are not there, or not the right ones, fetched and written."""
-    changes = []
+    """Keys that are not there, or not the right ones; all of them fetched before the first is written."""
+    changes, drafts = [], {}
     for key in given["keys"]:
         path = key_path(given["manager"], key["name"])
         there = content(os.path.join(given["root"], path.lstrip("/")))
@@ -104,8 +127,10 @@ def keyrings(given: Dict[str, Any], check: bool) -> List[Change]:
             data = fetched(key)
             if given["manager"] != "apt" and b"-----BEGIN" not in data:
                 raise Wrong("%s is not armoured text, and rpm imports nothing else" % key["url"])
-            write(given["root"], path, dearmored(data) if given["manager"] == "apt" else data)
+            drafts[path] = dearmored(data) if given["manager"] == "apt" else data
         changes.append({"path": path, "before": "", "after": "key %s\n" % key["fingerprint"]})
+    for path, data in drafts.items():
+        write(given["root"], path, data)
     return changes
 
 
@@ -113,13 +138,28 @@ def texts(given: Dict[str, Any], check: bool) -> List[Change]:
     changes = []
     told = (given[name] for name in ("manager", "repositories", "pins", "held", "foreign", "root"))
     wanted = files(*told)
+    if given["manager"] == "apt" and given.get("components"):
+        wanted[APT_COMPONENTS] = _components(given["root"], given["components"])
     for path, text in wanted.items():
         before = content(os.path.join(given["root"], path.lstrip("/"))).decode("utf-8", "replace")
         if before != text:
-            if not check:
+            if not check and text:
                 write(given["root"], path, text.encode())
+            elif not check:
+                os.unlink(os.path.join(given["root"], path.lstrip("/")))
             changes.append({"path": path, "before": before, "after": text})
     return changes
+
+
+def _components(root: str, wanted: List[str]) -> str:
+    """What asks the host's own mirrors for these components; "" where its own sources do."""
+    paths = [os.path.join(root, "etc/apt/sources.list")]
+    paths += [path for name, path in _listed(root, FOLDERS["apt"][0]) if not name.startswith("dsdeploy-")]
+    sources = {path: content(path).decode("utf-8", "replace") for path in paths if path.endswith((".list", ".sources"))}
+    release = content(os.path.join(root, "etc/os-release")).decode("utf-8", "replace").splitlines()
+    names = dict(line.split("=", 1) for line in release if "=" in line)
+    body = added(sources, names.get("VERSION_CODENAME", "").strip("\"'"), wanted)
+    return HEADER + body if body else ""
 
 
 def set_aside(given: Dict[str, Any], check: bool) -> List[Change]:
@@ -167,13 +207,15 @@ def main() -> None:
             "held": names,
             "foreign": names,
             "displaced": names,
+            "components": names,
             "root": {"type": "path", "default": "/"},
         },
         supports_check_mode=True,
     )
     given, check = module.params, module.check_mode
     try:
-        changes = set_aside(given, check) + keyrings(given, check) + texts(given, check)
+        changes = keyrings(given, check) + texts(given, check)
+        changes += set_aside(given, check)
     except (Wrong, OSError) as error:
         module.fail_json(msg=str(error))
     shown = [{"before_header": c["path"], "after_header": c["path"], "before": c["before"], "after": c["after"]}

@@ -40,8 +40,7 @@ class Rpm:
     def prepare(self) -> None:
         """Fresh metadata, the plugin that holds versions, and the driver's stream."""
         self._checked([*self.program, "makecache"])
-        if not os.path.exists(self._path(".conf")):
-            self._checked([*self.program, "install", LOCK_PACKAGE[self.manager]])
+        self._plug_in()
         if self.stream and self._stream() != self.stream:
             self._checked([*self.program, "module", "reset", self.stream.split(":")[0]])
             self._checked([*self.program, "module", "enable", self.stream])
@@ -62,12 +61,25 @@ class Rpm:
         there = self.installed()
         self._remove([name for name in [*work.unwanted, *work.strays] if there.get(name) is not None])
 
+    def _plug_in(self) -> bool:
+        """Ensure that the plugin is installed; whether that was news."""
+        if self._plugged():
+            return False
+        self._checked([*self.program, "install", LOCK_PACKAGE[self.manager]])
+        return True
+
+    def _plugged(self) -> bool:
+        """Whether somebody reads the list: without the plugin it holds nothing."""
+        return os.path.exists(self._path(".conf"))
+
     def unheld(self, packages: Packages, names: Sequence[str]) -> List[str]:
-        there = self._locked()
+        there = self._locked() if self._plugged() else []
         return [name for name in names if self._lock(name, packages[name]) not in there]
 
     def hold(self, packages: Packages, names: Sequence[str]) -> bool:
-        """Our part of the plugin's list, exactly these packages at these versions; whether that was news."""
+        """Our part of the plugin's list, exactly these packages at these versions; whether that was news. The plugin is
+        installed first where somebody removed it."""
+        came = self._plug_in()
         path = self._path(".list")
         try:
             with open(path, encoding="utf-8") as stream:
@@ -78,7 +90,7 @@ class Rpm:
         head, _, rest = before.partition(_BEGIN + "\n")
         after = head + ours + rest.partition(_END + "\n")[2]
         if after == before:
-            return False
+            return came
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path + ".new", "w", encoding="utf-8") as stream:
             stream.write(after)
@@ -112,8 +124,9 @@ class Rpm:
     def _install(self) -> List[str]:
         """Other versions of the driver are out of sight: a metapackage asks for its parts by `>=` and would get the
         newest ones, and there is no such thing as apt's preferences."""
-        erase = ["--allowerasing"] if self.manager == "dnf" else []
-        return [*self.program, *erase, *self._others(), "install"]
+        # yum leaves out what it cannot find and is content, so that a rehearsal would prove nothing
+        words = ["--allowerasing"] if self.manager == "dnf" else ["--setopt=skip_missing_names_on_install=0"]
+        return [*self.program, *words, *self._others(), "install"]
 
     def _others(self) -> List[str]:
         if not self.family:

@@ -12,6 +12,7 @@ Entry = Mapping[str, str]
 
 APT_KEYS, RPM_KEYS = "/etc/apt/keyrings", "/etc/pki/rpm-gpg"
 APT_SOURCES, RPM_SOURCES = "/etc/apt/sources.list.d/dsdeploy-stack.list", "/etc/yum.repos.d/dsdeploy-stack.repo"
+APT_COMPONENTS = "/etc/apt/sources.list.d/dsdeploy-components.sources"
 PREFERENCES, UNATTENDED = "/etc/apt/preferences.d/dsdeploy-stack", "/etc/apt/apt.conf.d/52dsdeploy-stack"
 FOLDERS = {"apt": ("/etc/apt/sources.list.d",), "dnf": ("/etc/yum.repos.d",), "yum": ("/etc/yum.repos.d",)}
 HEADER = "# Written by dsdeploy (role stack); a change made here is lost with the next run.\n"

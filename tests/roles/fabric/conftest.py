@@ -34,4 +34,11 @@ def kernel_modules() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def signing_key() -> ModuleType:
+    name = "ansible.module_utils.dsdeploy_openpgp"
+    sys.modules[name] = load(ROLE / "module_utils" / "dsdeploy_openpgp.py", name)
     return load(ROLE / "library" / "signing_key.py", "signing_key")
+
+
+@pytest.fixture(scope="session")
+def package_guard() -> ModuleType:
+    return load(ROLE / "library" / "package_guard.py", "package_guard")

@@ -29,12 +29,16 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(libraries: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+def start(libraries: Path, *words: str, token: str = "", **environment: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
         [sys.executable, str(PROGRAM), "--bytes", "1M", "--rounds", "2", *words],
         env=os.environ | {"LD_LIBRARY_PATH": str(libraries)} | environment,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+    assert process.stdin
+    process.stdin.write(f"{token}\n")
+    process.stdin.flush()
+    return process
 
 
 def free() -> int:
@@ -54,8 +58,8 @@ def test_one_host_reduces_over_its_gpus(libraries: Path) -> None:
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_two_hosts_meet_whoever_comes_first(libraries: Path, first: int) -> None:
-    meet = ("--hosts", "2", "--meet", f"127.0.0.1:{free()}", "--token", "secret", "--gpus", "0,1")
-    hosts = {rank: start(libraries, "--rank", str(rank), *meet) for rank in (first, 1 - first)}
+    meet = ("--hosts", "2", "--meet", f"127.0.0.1:{free()}", "--gpus", "0,1")
+    hosts = {rank: start(libraries, "--rank", str(rank), *meet, token="secret") for rank in (first, 1 - first)}
     said = {rank: process.communicate(timeout=60) for rank, process in hosts.items()}
     assert [hosts[rank].returncode for rank in (0, 1)] == [0, 0], said
     assert json.loads(said[0][0])["ranks"] == 4 and said[1][0] == ""
@@ -71,7 +75,7 @@ def test_values_that_come_out_wrong_are_counted_and_are_a_failure(libraries: Pat
 def test_who_does_not_know_the_token_gets_no_id(libraries: Path) -> None:
     port = free()
     meet = ("--hosts", "2", "--meet", f"127.0.0.1:{port}", "--gpus", "0")
-    host = start(libraries, "--rank", "0", *meet, "--token", "right")
+    host = start(libraries, "--rank", "0", *meet, token="right")
     stranger = b""
     while not stranger:  # until it listens
         try:
@@ -81,8 +85,14 @@ def test_who_does_not_know_the_token_gets_no_id(libraries: Path) -> None:
         except ConnectionRefusedError:
             assert host.poll() is None
     assert stranger == b"closed:"
-    other = start(libraries, "--rank", "1", *meet, "--token", "right")
+    other = start(libraries, "--rank", "1", *meet, token="right")
     assert (other.communicate(timeout=60)[1], host.communicate(timeout=60)[1]) == ("", "")
+
+
+def test_without_a_token_hosts_do_not_meet(libraries: Path) -> None:
+    with start(libraries, "--hosts", "2", "--meet", f"127.0.0.1:{free()}", "--gpus", "0") as process:
+        errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 1 and "no token on standard input" in errors
 
 
 def test_what_the_libraries_refuse_is_said_in_their_words(libraries: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -72,6 +73,12 @@ def test_the_role_and_the_controller_tell_hardware_from_soft_with_one_file() -> 
     assert link.is_symlink() and link.resolve() == MODULES
 
 
+def test_the_stack_and_the_fabric_role_read_keys_with_one_file() -> None:
+    roles = Path(__file__).resolve().parents[3] / "roles"
+    link = roles / "fabric/module_utils/dsdeploy_openpgp.py"
+    assert link.is_symlink() and link.resolve() == roles / "stack/module_utils/dsdeploy_openpgp.py"
+
+
 PROPRIETARY = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.57.02  Tue Jul 13 16:14:05 UTC 2021"
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (dvs-builder@U22)"
 
@@ -103,16 +110,37 @@ def test_a_loaded_module_is_found_under_its_underscored_name(kernel_modules: Mod
 
 @pytest.mark.skipif(not shutil.which("gpg"), reason="no gpg here to make a key and to compare with")
 @pytest.mark.parametrize("kind", ["rsa2048", "ed25519"])
-def test_a_fingerprint_is_the_one_gpg_computes(signing_key: ModuleType, tmp_path: Path, kind: str) -> None:
-    tmp_path.chmod(0o700)
-    gpg = ["gpg", "--homedir", str(tmp_path), "--batch", "--quiet", "--no-tty"]
-    made = [*gpg, "--passphrase", "", "--quick-generate-key", "t@example.net", kind, "sign", "never"]
-    subprocess.run(made, check=True, capture_output=True)
-    armoured = subprocess.run([*gpg, "--armor", "--export"], check=True, capture_output=True, text=True).stdout
-    listed = subprocess.run([*gpg, "--with-colons", "--list-keys"], check=True, capture_output=True, text=True).stdout
-    wanted = next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr"))
-    assert signing_key.fingerprint(armoured) == wanted
-    subprocess.run(["gpgconf", "--homedir", str(tmp_path), "--kill", "all"], check=False)
+def test_a_key_is_the_one_gpg_names_and_a_second_one_in_its_file_is_not_trusted(
+    signing_key: ModuleType, tmp_path: Path, kind: str
+) -> None:
+    """Beside a second key, packages signed by that one would be believed too."""
+    keys = []
+    for name in ("ours", "theirs"):
+        home = tmp_path / name
+        home.mkdir(mode=0o700)
+        gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--no-tty"]
+        made = [*gpg, "--passphrase", "", "--quick-generate-key", "t@example.net", kind, "sign", "never"]
+        subprocess.run(made, check=True, capture_output=True)
+        public = subprocess.run([*gpg, "--armor", "--export"], check=True, capture_output=True).stdout
+        listed = subprocess.run([*gpg, "--with-colons", "--list-keys"], check=True, capture_output=True, text=True)
+        keys.append((public, next(row.split(":")[9] for row in listed.stdout.splitlines() if row.startswith("fpr"))))
+        subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False)
+    (ours, wanted), (theirs, second) = keys
+    assert signing_key.other(ours, wanted) == ""
+    for both in (ours + theirs, theirs + ours):
+        assert wanted in signing_key.other(both, wanted) and second in signing_key.other(both, wanted)
+    assert second in signing_key.other(theirs, wanted)
+
+
+def test_a_key_is_kept_whole_and_readable_whatever_the_umask(signing_key: ModuleType, tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        signing_key.keep(tmp_path / "keyrings" / "x.asc", b"key\n")
+    finally:
+        os.umask(before)
+    path = tmp_path / "keyrings" / "x.asc"
+    assert signing_key.kept(path) == b"key\n" and signing_key.kept(tmp_path / "none") == b""
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o644, 0o755)
 
 
 def armoured(data: bytes) -> str:
@@ -129,8 +157,8 @@ def armoured(data: bytes) -> str:
     ],
     ids=range(9),
 )  # fmt: skip
-def test_what_is_no_key_has_no_fingerprint(signing_key: ModuleType, text: str) -> None:
-    assert signing_key.fingerprint(text) == ""
+def test_what_is_no_key_is_not_trusted(signing_key: ModuleType, text: str) -> None:
+    assert signing_key.other(text.encode(), "A" * 40)
 
 
 def test_the_drop_in_of_engines_is_one_systemd_reads(tmp_path: Path) -> None:
@@ -148,3 +176,54 @@ def test_the_drop_in_of_engines_is_one_systemd_reads(tmp_path: Path) -> None:
         ["systemd-analyze", "verify", "--man=no", str(one)], capture_output=True, text=True, check=False
     )
     assert "60-fabric.conf" not in done.stderr and "Unknown" not in done.stderr
+
+
+class Guarded:
+    """Stands in for AnsibleModule on a host that has these packages, and where systemctl answers so."""
+
+    check_mode = False
+
+    def __init__(self, family: str, there: set[str], systemctl: tuple[int, str, str]) -> None:
+        wanted = {"packages": ["rdma-core", "perftest"], "serving": ["dsdeploy-engine@blue.service"]}
+        self.there, self.systemctl, self.params = there, systemctl, {"family": family, **wanted}
+        self.asked: list[str] = []
+
+    def get_bin_path(self, name: str) -> str:
+        return f"/usr/bin/{name}"
+
+    def run_command(self, words: list[str]) -> tuple[int, str, str]:
+        self.asked.append(Path(words[0]).name)
+        if self.asked[-1] == "systemctl":
+            return self.systemctl
+        if self.asked[-1] == "rpm":
+            return (0 if words[-1] in self.there else 1), "", ""
+        return 1, "".join(f"installed {name}\n" for name in sorted(self.there)) + "config-files perftest\n", ""
+
+    def exit_json(self, **told: object) -> None:
+        raise SystemExit(repr(told["missing"]))
+
+    def fail_json(self, msg: str, **_: object) -> None:
+        raise RuntimeError(msg)
+
+
+SERVES = (0, "dsdeploy-engine@blue.service loaded active running\n", "")
+
+
+@pytest.mark.parametrize("family", ["debian", "redhat"])
+def test_rdma_packages_do_not_come_under_a_running_engine_and_are_not_asked_for_again(
+    package_guard: ModuleType, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    def run(there: set[str], systemctl: tuple[int, str, str]) -> Guarded:
+        host = Guarded(family, there, systemctl)
+        monkeypatch.setattr(package_guard, "AnsibleModule", lambda **_: host)
+        package_guard.main()
+        return host
+
+    with pytest.raises(RuntimeError, match=r"blue\.service runs .* perftest .*systemctl stop .*--only fabric"):
+        run({"rdma-core"}, SERVES)
+    with pytest.raises(RuntimeError, match="cannot be told, systemctl: no bus"):
+        run(set(), (1, "", "no bus"))
+    with pytest.raises(SystemExit, match="'perftest'"):
+        run({"rdma-core"}, (0, "", ""))
+    with pytest.raises(SystemExit, match=r"\[\]"):
+        run({"rdma-core", "perftest"}, SERVES)

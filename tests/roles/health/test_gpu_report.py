@@ -153,6 +153,7 @@ def test_xids_are_told_with_class_meaning_and_time_and_blamed_on_their_gpu(host:
         (119, "reset", "0000:18:00"), (31, "application", "0000:17:00"), (63, "drain", "0000:17:00"),
     ]  # fmt: skip
     assert abs(found["xids"]["last"][0]["at"] - (time.time() - 59)) < 30
+    assert host.report(gpus(2), "--last", "0")["xids"]["last"] == [] and len(host.report(gpus(2))["xids"]["last"]) == 5
     assert said(found) == [
         "bad 1: Xid 119: GSP firmware does not answer (0000:18:00)",
         "warn 0: Xid 63: a memory row is to be remapped at the next reset (0000:17:00)",

@@ -38,17 +38,34 @@ RUNNING = {"ActiveState": "active", "SubState": "running", "Result": "success", 
 STOPPED = {"ActiveState": "inactive", "SubState": "dead", "Result": "success", "UnitFileState": "disabled"}
 
 
+LLAMACPP = "llamacpp:tokens_predicted_total {moving}\n"
+# a long answer is under way: what counts finished requests stands, what counts the work itself moves
+BUSY = {
+    "llamacpp": "llamacpp:tokens_predicted_total 90\nllamacpp:prompt_tokens_total 40\n"
+    "llamacpp:n_decode_total {moving}\n",
+    "vllm": 'vllm:prompt_tokens_total{{engine="0",model_name="m"}} 40.0\n'
+    'vllm:generation_tokens_total{{engine="0",model_name="m"}} {moving}.0\n',
+    "sglang": 'sglang:prompt_tokens_total{{model_name="m"}} 40.0\n'
+    'sglang:generation_tokens_total{{model_name="m"}} 90.0\n'
+    'sglang:realtime_tokens_total{{mode="prefill_compute",model_name="m",tp_rank="0"}} 40.0\n'
+    'sglang:realtime_tokens_total{{mode="decode",model_name="m",tp_rank="0"}} {moving}.0\n',
+    "triton": 'nv_inference_request_success{{model="m",version="1"}} 3\nnv_inference_count{{model="m",version="1"}} 3\n'
+    'nv_inference_exec_count{{model="m",version="1"}} {moving}\n',
+}
+
+
 class Stub(http.server.BaseHTTPRequestHandler):
     """An engine whose manner the test changes: ok, wedged, slow, empty, refuses."""
 
     manner = "ok"
     tokens = 0
     release = threading.Event()
+    metrics = LLAMACPP
 
     def do_GET(self) -> None:
         if Stub.manner == "slow":
             Stub.tokens += 5
-        self._say(200, f"llamacpp:tokens_predicted_total {Stub.tokens}\n" if self.path == "/metrics" else "{}")
+        self._say(200, Stub.metrics.format(moving=Stub.tokens) if self.path == "/metrics" else "{}")
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -116,7 +133,7 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path, library: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    Stub.manner, Stub.tokens, Stub.release = "ok", 0, threading.Event()
+    Stub.manner, Stub.tokens, Stub.release, Stub.metrics = "ok", 0, threading.Event(), LLAMACPP
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     machine = Machine(tmp_path, server.server_address[1])
@@ -270,6 +287,16 @@ def test_an_engine_that_was_started_anew_meanwhile_is_not_the_one_that_wedged(
     monkeypatch.setattr(permit, "take", take)
     machine.tick()
     assert machine.orders() == []
+
+
+@pytest.mark.parametrize("runtime", BUSY)
+def test_an_engine_at_work_on_long_answers_is_slow_and_not_wedged(machine: Machine, runtime: str) -> None:
+    Stub.metrics = BUSY[runtime]
+    machine.tick()
+    Stub.manner = "slow"
+    assert [machine.tick()["phase"] for _ in range(3)] == ["slow"] * 3 and machine.orders() == []
+    Stub.manner = "wedged"
+    assert machine.tick()["phase"] == "wedged", "the same engine, and nothing moves"
 
 
 def test_without_a_permit_it_stays_and_is_named(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,3 +206,24 @@ def test_check_mode_makes_no_account() -> None:
 def test_a_refused_account_says_which_command_and_why() -> None:
     with pytest.raises(RuntimeError, match="groupadd --system nobody-of-that-name: cannot lock /etc/group"):
         layout.ensure_account(Module(error="cannot lock /etc/group\n"), ACCOUNT)
+
+
+def link(path: Path, target: str) -> dict[str, str]:
+    return {"path": str(path), "target": target}
+
+
+def test_a_link_is_made_moved_to_another_target_and_left_alone_after_that(tmp_path: Path) -> None:
+    path = tmp_path / "python3"
+    assert ensure(link(path, "/usr/bin/python3"), check=True) and not path.is_symlink()
+    assert ensure(link(path, "/usr/bin/python3"))[0]["before"] == "absent\n"
+    (shown,) = ensure(link(path, "/usr/bin/python3.12"))
+    assert shown["before"] == "a symbolic link to /usr/bin/python3\n" and str(path.readlink()) == "/usr/bin/python3.12"
+    assert ensure(link(path, "/usr/bin/python3.12")) == [] and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a file"])
+def test_something_else_in_a_links_place_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a"
+    path.touch() if kind == "a file" else path.mkdir()
+    with pytest.raises(places.Refused, match=f"is {kind}, not a symbolic link; move it away"):
+        ensure(link(path, "/usr/bin/python3"))

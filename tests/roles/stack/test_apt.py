@@ -38,7 +38,8 @@ def publish(mirror: tuple[str, Path], order: Order, key: Key, newer: bool = True
 def name_sources(root: Root, order: Order, check: bool = False) -> list[str]:
     given = {"manager": "apt", "root": str(root.path), "foreign": order["foreign_names"]}
     given |= {name: order[name] for name in ("keys", "repositories", "pins", "held", "displaced")}
-    made = [*sources.set_aside(given, check), *sources.keyrings(given, check), *sources.texts(given, check)]
+    given["components"] = order.get("components", [])
+    made = [*sources.keyrings(given, check), *sources.texts(given, check), *sources.set_aside(given, check)]
     return [str(one["path"]) for one in made]
 
 

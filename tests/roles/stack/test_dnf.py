@@ -123,6 +123,26 @@ def test_without_the_lock_an_upgrade_moves_the_stack(
     assert backend(root, order).installed() != before
 
 
+def test_holds_without_the_plugin_that_reads_them_are_none_and_bring_it_first(
+    mirror: tuple[str, Path], key: Key, root: Root, builder: Builder
+) -> None:
+    order = told("cuda13", "el9", mirror[0], key)
+    conf = root.path / "etc/dnf/plugins/versionlock.conf"
+    name, text = rpm.LOCK_PACKAGE["dnf"], conf.read_bytes()
+    publish(mirror, order, key, builder, world.Package(name, "4.3.0-1", files={str(conf.relative_to(root.path)): text}))
+    name_sources(root, order)
+    conf.unlink()
+    install(root, order)
+    assert conf.read_bytes() == text
+    there = backend(root, order).installed()
+    root.do("rpm", "--root", str(root.path), "-e", "--nodeps", name)
+    manager = backend(root, order)
+    held = plan.held(manager.installed(), order["held"], order["foreign_names"])
+    assert manager.unheld(there, held) == held
+    install(root, order)  # no package is left to change
+    assert conf.read_bytes() == text and manager.unheld(there, held) == []
+
+
 def test_the_other_flavour_takes_the_place_of_the_first(
     mirror: tuple[str, Path], key: Key, root: Root, builder: Builder
 ) -> None:

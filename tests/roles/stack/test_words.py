@@ -132,6 +132,10 @@ def test_yum_gets_versions_locks_and_removals_in_its_own_words(key: Key, tmp_pat
     installed = next(n for n, command in enumerate(words) if "install" in command)
     assert removed < installed and "--allowerasing" not in words[installed]
     assert "nvidia-driver-branch-470-470.256.02*" in words[installed]
+    assert "--setopt=skip_missing_names_on_install=0" in words[installed], "yum would leave out what it cannot find"
+    said.clear()
+    manager.rehearse(work)
+    assert "--setopt=skip_missing_names_on_install=0" in said[-1] and "--downloadonly" in said[-1]
     assert "--exclude=*nvidia*-470.57.02-*" in words[installed]
     assert manager.hold({"nvidia-driver-branch-535": "535.129.03-1.el7"}, ["nvidia-driver-branch-535"])
     locks = (tmp_path / "etc/yum/pluginconfd/versionlock.list".replace("pluginconfd", "pluginconf.d")).read_text()
@@ -142,6 +146,7 @@ def test_a_lock_list_keeps_what_is_somebody_elses(tmp_path: Path) -> None:
     folder = tmp_path / "etc/dnf/plugins"
     folder.mkdir(parents=True)
     (folder / "versionlock.list").write_text("kernel-0:5.14.0-1.*\n")
+    (folder / "versionlock.conf").write_text("[main]\nenabled=1\n")
     manager = rpm.Rpm(lambda _: (0, "a\t0\t1-1\n", ""), root=str(tmp_path))
     assert manager.hold(manager.installed(), ["a"]) and not manager.hold(manager.installed(), ["a"])
     assert manager.hold({}, [])
@@ -197,7 +202,7 @@ class Module:
     """What the packages module asks of Ansible: one unit runs, nothing else is there."""
 
     check_mode = False
-    params: dict[str, Any] = {"serving": ["dsdeploy-engine@blue.service"]}  # noqa: RUF012
+    params: dict[str, Any] = {"serving": ["dsdeploy-engine@blue.service"], "rehearse": False}  # noqa: RUF012
 
     def get_bin_path(self, name: str) -> str:
         return f"/usr/bin/{name}"

@@ -117,10 +117,13 @@ def accumulate(state: Dict[str, Any], boot: str, events: List[Xid]) -> Dict[str,
 
 
 def told(events: List[Xid], booted: Optional[float], last: int) -> List[Dict[str, Any]]:
-    """The last of them for the report, newest last; `at` in seconds since 1970 where the boot's time is known."""
+    """The last so many of them for the report, newest last, none for 0.
+
+    `at` in seconds since 1970 where the boot's time is known.
+    """
     return [
         {"at": None if booted is None else round(booted + event.since_boot, 3), "since_boot": event.since_boot,
          "bus": event.bus, "code": event.code, "class": event.kind, "meaning": event.meaning, "action": event.action,
          "text": event.text}
-        for event in events[-last:]
+        for event in events[max(0, len(events) - last) :]
     ]  # fmt: skip

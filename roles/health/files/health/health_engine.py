@@ -20,12 +20,13 @@ _PROPERTIES = (
 _REFUSED = "78"  # the engine said: these settings will never start
 _HEALTH_S = 5.0
 _PART = "the first host of this engine answers, and is looked at"
-# what moves while an engine is at work, whatever the runtime calls it; llama.cpp counts the tokens of an answer when it
-# ends, so its steps are counted as well
+# what moves while an engine is at work, whatever the runtime calls it. llama.cpp and SGLang count the tokens of an
+# answer when it ends, so llama.cpp's steps are counted as well, and what SGLang's scheduler does from log line to line
 _WORK = (
     "llamacpp:n_decode_total", "llamacpp:tokens_predicted_total", "llamacpp:prompt_tokens_total",
     "vllm:generation_tokens_total", "vllm:prompt_tokens_total",
-    "sglang:generation_tokens_total", "sglang:prompt_tokens_total",
+    "sglang:generation_tokens_total", "sglang:prompt_tokens_total", "sglang:realtime_tokens_total",
+    "nv_inference_exec_count",
 )  # fmt: skip
 
 

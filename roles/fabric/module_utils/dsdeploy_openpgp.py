@@ -1,0 +1,1 @@
+../../stack/module_utils/dsdeploy_openpgp.py
