@@ -27,17 +27,24 @@ def lab() -> None:
 @lab.command()
 @SITE
 @JSON
-@click.option("--image", default="", help="An image of your own: systemd as /sbin/init, sshd, python3.")
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="[HOST=]IMAGE",
+    help="An image of your own: systemd as /sbin/init, sshd, python3. With HOST= for that machine alone; repeatable.",
+)
 @click.option("--engine", type=click.Choice(["podman", "docker"]), default="podman", show_default=True)
-def up(site: Path | None, as_json: bool, image: str, engine: str) -> int:
+def up(site: Path | None, as_json: bool, images: tuple[str, ...], engine: str) -> int:
     """Make the machines of a site file; those that run already are kept.
 
     \b
     Example:  dsdeploy lab up --site site.yml
+              dsdeploy lab up --image gpu2=localhost/another-linux
     """
     from dsdeploy.commands import lab as run
 
-    return run.up(site, image=image, engine=engine, as_json=as_json)
+    return run.up(site, images=images, engine=engine, as_json=as_json)
 
 
 @lab.command()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dsdeploy.errors import LabError
 from dsdeploy.lab import image, kernel, mirror, recipe
 
 LAB = Path(mirror.__file__).parent
@@ -50,6 +51,28 @@ def test_the_image_is_built_without_keys_or_machine_id() -> None:
 def test_the_first_complaint_of_a_build_is_its_cause(log: str, what: str, hint: str) -> None:
     error = image.build_failure(log)
     assert what in error.what and hint in error.hint
+
+
+def test_a_host_may_have_an_image_of_its_own_beside_the_one_of_all_others() -> None:
+    assert image.chosen((), ("gpu1", "gpu2")) == {}
+    words = ("registry.example:5000/base@sha256:ab", "gpu2=localhost/other:9")
+    named = {"": "registry.example:5000/base@sha256:ab", "gpu2": "localhost/other:9"}
+    assert image.chosen(words, ("gpu1", "gpu2")) == named
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("gpu3=x",), "no image for a host"),
+        (("gpu1=",), "no image for a host"),
+        (("=x",), "no image for a host"),
+        (("x", "y"), "two images for all machines"),
+        (("gpu1=x", "gpu1=y"), "two images for gpu1"),
+    ],
+)
+def test_an_image_for_nobody_or_twice_is_refused(words: tuple[str, ...], what: str) -> None:
+    with pytest.raises(LabError, match=what):
+        image.chosen(words, ("gpu1", "gpu2"))
 
 
 def test_the_mirror_repairs_what_differs_and_removes_what_is_too_much(tmp_path: Path) -> None:

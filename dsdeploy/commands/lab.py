@@ -10,7 +10,7 @@ from typing import Any
 
 from dsdeploy import output
 from dsdeploy.errors import LabError
-from dsdeploy.lab import access, lifecycle
+from dsdeploy.lab import access, image, lifecycle
 from dsdeploy.lab.layout import Layout
 from dsdeploy.lab.lifecycle import ENGINES, State
 from dsdeploy.lab.machines import Action
@@ -21,10 +21,11 @@ DEFAULTS = (Path("site.yml"), Path("inventory/lab/site.yml"))
 _DONE = {"create": "made", "replace": "made anew", "start": "started", "reuse": "up already"}
 
 
-def up(path: Path | None, *, image: str = "", engine: str = "podman", as_json: bool = False) -> int:
-    """Make the lab of a site file be there. `image`: one of the user's own, else ours is built."""
+def up(path: Path | None, *, images: Sequence[str] = (), engine: str = "podman", as_json: bool = False) -> int:
+    """Make the lab of a site file be there. `images`: the user's own, `IMAGE` or `HOST=IMAGE`; else ours is built."""
     site = load(site_file(path))
-    lab, actions = lifecycle.up(site, image_name=image, engine=_known(engine), step=output.step)
+    chosen = image.chosen(images, site.hosts)
+    lab, actions = lifecycle.up(site, images=chosen, engine=_known(engine), step=output.step)
     if as_json:
         output.emit_json(_lab_dict(lab) | {"machines": [_action_dict(action) for action in actions]})
         return 0

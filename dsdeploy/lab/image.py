@@ -6,7 +6,7 @@ import os
 import secrets
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -29,12 +29,29 @@ def host_image(podman: Podman, named: str, cache: Path, step: Step) -> str:
     return tag
 
 
+def chosen(words: Sequence[str], hosts: Collection[str]) -> dict[str, str]:
+    """Images that were named, as `IMAGE` or `HOST=IMAGE`: host -> image, "" -> the one of every other machine.
+
+    Raises LabError for a host that the site has not, and for one that is named twice.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        host, equals, name = word.rpartition("=")  # no reference to an image has one
+        if not name or (equals and host not in hosts):
+            raise LabError(f"{word} names no image for a host of the site", "--image",
+                           f"IMAGE, or HOST=IMAGE with one of: {', '.join(hosts)}")  # fmt: skip
+        if host in found:
+            raise LabError(f"two images for {host or 'all machines'}: {found[host]} and {name}", "--image", "name one")
+        found[host] = name
+    return found
+
+
 def mirror_image(podman: Podman, base: str, step: Step) -> str:
     """The mirror's image: `base` and nginx."""
     tag = recipe.mirror_tag(base)
     if not podman.ok("image", "inspect", tag):
         with step("image of the weights mirror, once on this computer"):
-            _extend(podman, base, tag)
+            extend(podman, base, tag, recipe.MIRROR_SCRIPT, recipe.NGINX)
     return tag
 
 
@@ -80,24 +97,13 @@ def build_failure(log: str) -> LabError:
     )
 
 
-def _extend(podman: Podman, base: str, tag: str) -> None:
+def extend(podman: Podman, base: str, tag: str, script: str, stdin: str = "") -> None:
+    """An image made of `base` by a shell script, which reads `stdin`. Raises LabError with its last line."""
     name = f"dsdeploy-build-{secrets.token_hex(4)}"
+    # the host's network: name resolution and proxies are this computer's own
+    argv = ["run", "-i", "--name", name, "--network", "host", *podman.ulimits, base, "/bin/sh", "-c", script]
     try:
-        # the host's network: name resolution and proxies are this computer's own
-        podman.text(
-            "run",
-            "-i",
-            "--name",
-            name,
-            "--network",
-            "host",
-            *podman.ulimits,
-            base,
-            "/bin/sh",
-            "-c",
-            recipe.MIRROR_SCRIPT,
-            stdin=recipe.NGINX,
-        )
+        podman.text(*argv, stdin=stdin)
         podman.text("commit", "--change", INIT, name, tag)
     finally:
         podman.ok("rm", "-f", name)

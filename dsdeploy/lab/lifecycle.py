@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,17 +37,20 @@ def open_podman(engine: str, *, builds: bool) -> Podman:
     return prepare(probe, paths.cache_dir("lab"))
 
 
-def up(site: Site, *, image_name: str, engine: str, step: Step) -> tuple[Layout, tuple[Action, ...]]:
-    """Make the site's lab be there and answer; what is right already is left alone."""
+def up(site: Site, *, images: Mapping[str, str], engine: str, step: Step) -> tuple[Layout, tuple[Action, ...]]:
+    """Make the site's lab be there and answer; what is right already is left alone.
+
+    `images`: host -> image of the user's own, "" -> the one of all others, as image.chosen gives them.
+    """
     lab = layout(site)
-    podman = open_podman(engine, builds=not image_name)
+    podman = open_podman(engine, builds="" not in images)
     cache = paths.cache_dir("lab")
     with record.alone(cache, step):
         _claim(podman, lab, step)
         work = paths.work_dir(site.file, site.site)
         notes = record.load(work)
         notes.engine = engine
-        wanted = _wanted(site, lab, work, notes, podman, image_name, step)
+        wanted = _wanted(site, lab, work, notes, podman, images, step)
         actions, surplus = machines.decide(podman, lab, wanted, machines.find(podman, lab.name), notes.prepared)
         _make_room(podman, lab, actions, surplus, site.file, step)
         _boot(podman, site, lab, work, notes, actions, step)
@@ -67,12 +70,18 @@ def _identity(site: Site, work: Path, notes: Record) -> str:
 
 
 def _wanted(
-    site: Site, lab: Layout, work: Path, notes: Record, podman: Podman, image_name: str, step: Step
+    site: Site, lab: Layout, work: Path, notes: Record, podman: Podman, images: Mapping[str, str], step: Step
 ) -> list[Wanted]:
     """Every machine with what it is made from: keys, images and the mirror's files are there afterwards."""
     public, site_file = _identity(site, work, notes), str(site.file)
-    base = image.host_image(podman, image_name, paths.cache_dir("lab"), step)
-    hosts = [Wanted(machine, base, public, site_file) for machine in lab.machines if not machine.mirror]
+    cache = paths.cache_dir("lab")
+    base = image.host_image(podman, images.get("", ""), cache, step)
+    own = {host: image.host_image(podman, name, cache, step) for host, name in images.items() if host}
+    hosts = [
+        Wanted(machine, own.get(machine.name, base), public, site_file)
+        for machine in lab.machines
+        if not machine.mirror
+    ]
     if lab.mirror is None:
         return hosts
     root = work / "mirror"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +19,12 @@ from dsdeploy.stacks import matrix
 from ..roles.stack import world
 from ..roles.stack.conftest import Key, told
 from ..roles.stack.debs import repository
-from ..roles.stack.world import Package
+from ..roles.stack.world import Order, Package
 
 ROOT = Path(__file__).resolve().parents[2]
 STACK = "cuda12.8"
 ANSWERS = "/srv/gpu/nvml"
+DEBIAN = "usr/lib/x86_64-linux-gnu"
 UNIT = b"[Service]\nExecStart=/bin/true\nRemainAfterExit=yes\n[Install]\nWantedBy=multi-user.target\n"
 JOURNAL = """#!/bin/sh
 # of the tests: what the kernel says stands in a file, all else is the journal's
@@ -30,41 +32,50 @@ case " $* " in *" -k "*) exec cat /srv/gpu/kernel.log ;; *) exec /usr/bin/journa
 """
 
 
-def product(folder: Path, key: Key) -> Path:
-    """A copy of dsdeploy that trusts our key instead of NVIDIA's, which nobody else has; nothing else differs."""
+def product(folder: Path, key: Key, *instead: str) -> Path:
+    """A copy of dsdeploy that trusts our key instead of these, whose owners alone have them; nothing else differs."""
     for name in ("dsdeploy", "roles", "playbooks", "templates"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
     stacks = folder / "dsdeploy" / "stacks.yml"
-    text, theirs = stacks.read_text(), matrix().keys["nvidia-deb"].fingerprint
-    assert text.count(theirs) == 1, "stacks.yml names NVIDIA's key in another way"
-    stacks.write_text(text.replace(theirs, key.fingerprint))
+    text = stacks.read_text()
+    for theirs in (matrix().keys[name].fingerprint for name in instead):
+        assert text.count(theirs) == 1, "stacks.yml names a key in another way"
+        text = text.replace(theirs, key.fingerprint)
+    stacks.write_text(text)
     return folder
 
 
-def offer(mirror: Path, url: str, key: Key, scratch: Path) -> str:
-    """NVIDIA's repository for Debian 12 below the mirror's folder; the driver's version."""
+def offer(mirror: Path, url: str, key: Key, scratch: Path) -> None:
+    """NVIDIA's repository for Debian 12 below the mirror's folder."""
     order = told(STACK, "debian12", url, key)
-    driver = str(order["driver"])
-    library = compiled(scratch).read_bytes()
+    packages = [*world.offered(order), *world.compilers(order)]
+    debs(mirror, url, key, order, equipped(packages, str(order["driver"]), compiled(scratch).read_bytes()))
+
+
+def debs(mirror: Path, url: str, key: Key, order: Order, packages: Iterable[Package]) -> None:
+    """The repository of an order with these packages; the running kernel's headers too, which is not Debian's."""
+    every = dict.fromkeys([*packages, Package(f"linux-headers-{platform.release()}", "1")])
+    for one in order["repositories"]:
+        repository(mirror / one["url"].removeprefix(url), every, key.words)
+    for one in order["keys"]:
+        (mirror / one["url"].removeprefix(url)).write_text(key.public)
+
+
+def equipped(packages: Iterable[Package], driver: str, library: bytes, folder: str = DEBIAN) -> list[Package]:
+    """The same packages, those of this driver with what it needs to be one: our NVML in `folder`, units, a version."""
     files = {
-        "libnvidia-compute": {f"usr/lib/x86_64-linux-gnu/libnvidia-ml.so.{driver}": library},
+        "libnvidia-compute": {f"{folder}/libnvidia-ml.so.{driver}": library},
         "nvidia-persistenced": {"usr/lib/systemd/system/nvidia-persistenced.service": UNIT},
         "nvidia-fabricmanager": {
             "usr/lib/systemd/system/nvidia-fabricmanager.service": UNIT,
             "usr/bin/nv-fabricmanager": f"#!/bin/sh\necho 'Fabric Manager version is : {driver}'\n".encode(),
         },
     }
-    packages = [
+    return [
         replace(one, files=files[one.name]) if one.name in files and one.version.startswith(driver) else one
-        for one in (*world.offered(order), *world.compilers(order))
+        for one in packages
     ]
-    packages.append(Package(f"linux-headers-{platform.release()}", "1"))  # the lab's kernel is not Debian's
-    for one in order["repositories"]:
-        repository(mirror / one["url"].removeprefix(url), packages, key.words)
-    for one in order["keys"]:
-        (mirror / one["url"].removeprefix(url)).write_text(key.public)
-    return driver
 
 
 def compiled(scratch: Path) -> Path:

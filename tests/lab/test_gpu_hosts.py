@@ -5,19 +5,15 @@ NVML, its GPUs and the packages are made here (gpu_world); machines, apt, system
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from ..roles.health.conftest import gpus
 from ..roles.stack.conftest import Key
 from . import gpu_world
-from .conftest import Lab, why_not
+from .conftest import why_not
+from .gpu_lab import Gpus
 
 pytestmark = [pytest.mark.lab, pytest.mark.own_lab]
 
@@ -35,42 +31,7 @@ model: {{name: deepseek-tiny, version: v1, source: "http://{NETWORK}10/weights/d
 zookeeper: {{heap: 96MiB}}
 health: {{interval: 1h}}
 """
-METRICS = "cat /var/lib/prometheus/node-exporter/dsdeploy_gpu.prom"
 COUNT = {"one": 1, "eight": 8}
-
-
-class Gpus(Lab):
-    """The lab, and the copy of dsdeploy that trusts the key of its packages."""
-
-    def run(self, *words: str, code: int | None = 0, timeout: float = 900) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-m", "dsdeploy", *words]
-        done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=timeout, cwd=self.folder / "product", check=False
-        )
-        shown = f"$ dsdeploy {' '.join(words)}\nexit {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
-        assert "Traceback" not in done.stderr and (code is None or done.returncode == code), shown
-        return done
-
-    def answer(self, host: str, more: str = "", log: str = "") -> None:
-        """What the driver of a host says from now on, and its kernel's log; then the timer's look."""
-        said = gpus(COUNT[host], more)
-        self.tell(host, f"cat > {gpu_world.ANSWERS} <<'END'\n{said}END\ncat > /srv/gpu/kernel.log <<'END'\n{log}END")
-
-    def look(self, host: str) -> tuple[dict[str, Any], dict[str, float]]:
-        """What the health timer's unit wrote: its state, and the metrics by their whole name."""
-        self.tell(host, "systemctl start dsdeploy-health.service")
-        state: dict[str, Any] = json.loads(self.tell(host, "cat /var/lib/dsdeploy/health/state.json"))
-        lines = [line for line in self.tell(host, METRICS).splitlines() if not line.startswith("#")]
-        return state, {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
-
-    def check(self, code: int) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.run("check", str(self.site), "--json", code=code).stdout)
-        return found
-
-    def watched(self) -> dict[str, list[str]]:
-        """Host -> what `status` says of its GPUs."""
-        hosts = self.status(code=1)["hosts"]
-        return {name: [one for one in host["watched"] if one.startswith("gpu:")] for name, host in hosts.items()}
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +41,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gpus]:
     if reason:
         pytest.skip(f"the lab cannot run here: {reason}")
     folder = tmp_path_factory.mktemp("gpus")
-    made, key = Gpus(folder), Key(folder / "gpg")
-    gpu_world.product(folder / "product", key)
+    made, key = Gpus(folder, COUNT), Key(folder / "gpg")
+    gpu_world.product(folder / "product", key, "nvidia-deb")
     made.site.write_text(SITE)
     made.run("lab", "down", "--site", str(made.site), code=None)
     made.run("lab", "up", "--site", str(made.site))
@@ -95,16 +56,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gpus]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def stage(lab: Gpus, only: str) -> dict[str, Any]:
-    """One stage of `up`; what it changed."""
-    done: dict[str, Any] = json.loads(lab.run("up", str(lab.site), "--yes", "--json", "--only", only).stdout)
-    return done
-
-
 def test_up_brings_the_stack_in_place_of_a_wrong_one_and_holds_it(lab: Gpus) -> None:
-    stage(lab, "prep")
+    lab.stage("prep")
     lab.tell("eight", gpu_world.wrong(f"http://{NETWORK}10/stack/"))
-    assert stage(lab, "stack")["changed"] > 0
+    assert lab.stage("stack")["changed"] > 0
     for host, fabric in (("one", False), ("eight", True)):
         there = dict(line.split() for line in lab.tell(host, "dpkg-query -W").splitlines() if len(line.split()) == 2)
         drivers = {name: version.split("-")[0] for name, version in there.items() if "nvidia" in name}
@@ -118,7 +73,7 @@ def test_up_brings_the_stack_in_place_of_a_wrong_one_and_holds_it(lab: Gpus) -> 
         assert "nvidia" not in lab.tell(host, "apt-get -q -s dist-upgrade | grep ^Inst", check=False)
         units = lab.tell(host, "systemctl is-enabled nvidia-persistenced nvidia-fabricmanager", check=False)
         assert units.split()[: 1 + fabric] == ["enabled"] * (1 + fabric)
-    assert stage(lab, "stack")["changed"] == 0
+    assert lab.stage("stack")["changed"] == 0
 
 
 def test_a_nightly_upgrade_would_move_the_driver_and_does_not(lab: Gpus) -> None:
@@ -129,7 +84,7 @@ def test_a_nightly_upgrade_would_move_the_driver_and_does_not(lab: Gpus) -> None
 
 
 def test_gpus_that_are_well_are_counted_and_nothing_is_said(lab: Gpus) -> None:
-    stage(lab, "health")
+    lab.stage("health")
     assert lab.check(0)["problems"] == []
     assert lab.watched() == {"one": [], "eight": []}
     for host, count in COUNT.items():

@@ -92,7 +92,7 @@ def backend(module: AnsibleModule) -> Union[Apt, Rpm]:
 
     if given["manager"] == "apt":
         return Apt(run, given["driver"], given["flavour"], kernel)
-    return Rpm(run, given["manager"], given["driver"], given["family"], given["stream"], kernel)
+    return Rpm(run, given["manager"], given["driver"], given["flavour"], given["family"], given["stream"], kernel)
 
 
 def left(module: AnsibleModule, manager: Union[Apt, Rpm]) -> Work:

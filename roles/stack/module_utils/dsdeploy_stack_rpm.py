@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import configparser
 import os
-from typing import Callable, Dict, List, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from ansible.module_utils.dsdeploy_stack_apt import Refused
-from ansible.module_utils.dsdeploy_stack_plan import Packages, Step, Work, driver_version
+from ansible.module_utils.dsdeploy_stack_plan import Packages, Step, Work, driver_step, driver_version, movable
 
 Run = Callable[[List[str]], Tuple[int, str, str]]
 
@@ -20,15 +20,16 @@ _BEGIN, _END = "# dsdeploy stack: begin", "# dsdeploy stack: end"
 class Rpm:
     """`extra` words stand behind the program's name; `root` is where its files lie."""
 
-    def __init__(self, run: Run, manager: str = "dnf", driver: str = "", family: Sequence[str] = (), stream: str = "",
-                 headers: str = "", root: str = "/", extra: Sequence[str] = ()) -> None:  # fmt: skip
+    def __init__(self, run: Run, manager: str = "dnf", driver: str = "", flavour: str = "", family: Sequence[str] = (),
+                 stream: str = "", headers: str = "", root: str = "/", extra: Sequence[str] = ()) -> None:  # fmt: skip
         self.run, self.manager, self.stream, self.root = run, manager, stream, root
-        self.driver, self.family = driver, list(family)
+        self.driver, self.flavour, self.family = driver, flavour, list(family)
         self.headers = "kernel-devel-%s" % headers if headers else ""
         # our own changes are what the locks are against
         self.program = [manager, *extra, "-y", "-q", "--disableplugin=versionlock"]
         self.rpm = ["rpm", *(["--root", root] if root != "/" else [])]
         self._epochs: Dict[str, str] = {}
+        self._seen: Optional[Dict[str, Set[str]]] = None
 
     def installed(self) -> Packages:
         _, out, _ = self.run([*self.rpm, "-qa", "--qf", _QUERY])
@@ -44,22 +45,44 @@ class Rpm:
         if self.stream and self._stream() != self.stream:
             self._checked([*self.program, "module", "reset", self.stream.split(":")[0]])
             self._checked([*self.program, "module", "enable", self.stream])
+        self._seen = None
 
     def rehearse(self, work: Work) -> List[str]:
         """That all steps can be had; yum and dnf only say so with their exit code."""
-        words = self._words(work.missing)
+        moved = self._moved(work)
+        words = [*self._words(work.missing), *moved.values()]
         if words:
             self._checked([*self._install(), "--downloadonly", *words])
-        return ["install %s" % word for word in words] + ["remove %s" % name for name in [*work.unwanted, *work.strays]]
+        gone = [name for name in [*work.unwanted, *work.strays] if name not in moved]
+        return ["install %s" % word for word in words] + ["remove %s" % name for name in gone]
 
     def apply(self, work: Work) -> None:
-        """Step by step. yum cannot replace a package by one of another name: there what is in the way goes first."""
+        """Step by step, the driver with what must equal it; last goes what is still of another one.
+
+        yum cannot replace a package by one of another name: there what is in the way goes first.
+        """
         if self.manager == "yum":
             self._remove([*work.unwanted, *work.strays])
-        for step in work.missing:
-            self._checked([*self._install(), *self._words([step])])
+        moved, at = list(self._moved(work).values()), driver_step(work.missing)
+        for number, step in enumerate(work.missing or [[]]):
+            words = [*self._words([step]), *(moved if number == at else [])]
+            if words:
+                self._checked([*self._install(), *words])
         there = self.installed()
-        self._remove([name for name in [*work.unwanted, *work.strays] if there.get(name) is not None])
+        left = [name for name in work.strays if driver_version(there.get(name, "")) not in ("", self.driver)]
+        self._remove([*(name for name in work.unwanted if name in there), *left])
+
+    def _moved(self, work: Work) -> Dict[str, str]:
+        """Parts of another driver that exist at the ordered version, with dnf's word for it. A metapackage is content
+        with a newer part; and to remove such a part would take away everything that asks for it."""
+        if self.manager == "yum":
+            return {}
+        offered = self._offered()
+        return {
+            name: "%s-%s-*" % (name, self.driver)
+            for name in work.strays
+            if movable(name, self.flavour) and self.driver in offered.get(name, ())
+        }
 
     def _plug_in(self) -> bool:
         """Ensure that the plugin is installed; whether that was news."""
@@ -124,16 +147,34 @@ class Rpm:
     def _install(self) -> List[str]:
         """Other versions of the driver are out of sight: a metapackage asks for its parts by `>=` and would get the
         newest ones, and there is no such thing as apt's preferences."""
-        # yum leaves out what it cannot find and is content, so that a rehearsal would prove nothing
-        words = ["--allowerasing"] if self.manager == "dnf" else ["--setopt=skip_missing_names_on_install=0"]
-        return [*self.program, *words, *self._others(), "install"]
+        versions = sorted({one for found in self._offered().values() for one in found if one != self.driver})
+        others = ["%s-%s-*" % (name, version) for name in self.family for version in versions]
+        if self.manager == "yum":
+            # yum leaves out what it cannot find and is content, so that a rehearsal would prove nothing
+            words = ["--setopt=skip_missing_names_on_install=0", *("--exclude=%s" % one for one in others)]
+            return [*self.program, *words, "install"]
+        # for repositories alone: dnf's own --exclude would also keep what is installed from being replaced
+        hidden = ["--setopt=*.excludepkgs=%s" % ",".join(others)] if others else []
+        return [*self.program, "--allowerasing", *hidden, "install"]
 
-    def _others(self) -> List[str]:
-        if not self.family:
-            return []
-        _, out, _ = self.run([*self.program, "list", "available", "--showduplicates", *self.family])
-        versions = {found for word in out.split() if (found := driver_version(word)) not in ("", self.driver)}
-        return ["--exclude=%s-%s-*" % (name, version) for name in self.family for version in sorted(versions)]
+    def _offered(self) -> Dict[str, Set[str]]:
+        """Parts of drivers that the repositories have, by name, with the drivers' versions; asked once."""
+        if self._seen is None:
+            self._seen = {}
+            for name, version in self._listed() if self.family else ():
+                if driver_version(version):
+                    self._seen.setdefault(name, set()).add(driver_version(version))
+        return self._seen
+
+    def _listed(self) -> List[Tuple[str, str]]:
+        """Names and versions. yum breaks its list into lines of a terminal's width: there versions alone are told."""
+        if self.manager == "yum":
+            _, out, _ = self.run([*self.program, "list", "available", "--showduplicates", *self.family])
+            return [("", word) for word in out.split()]
+        words = ["repoquery", "--available", "--showduplicates", "--qf", "%{name} %{evr}", *self.family]
+        _, out, _ = self.run([*self.program, *words])
+        rows = [line.split() for line in out.splitlines()]
+        return [(row[0], row[1]) for row in rows if len(row) == 2]
 
     def _words(self, steps: Sequence[Step]) -> List[str]:
         words = [

@@ -6,10 +6,20 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from .world import Package
+from .world import Order, Package
 
+# as on Rocky 9; Debian's dnf has other defaults in the last two
+CONF = """\
+[main]
+gpgcheck=1
+installonly_limit=3
+clean_requirements_on_remove=True
+best=True
+skip_if_unavailable=False
+"""
 _FILES = "etc", "var/lib/rpm", "var/cache/dnf", "etc/yum.repos.d", "etc/dnf/plugins", "etc/dnf/modules.d"
 
 
@@ -18,7 +28,7 @@ def _quiet(*words: str, **more: str) -> None:
     assert done.returncode == 0, f"{words}: {done.stderr}{done.stdout}"
 
 
-def _spec(package: Package, payload: Path) -> str:
+def _spec(package: Package, payload: Path, scripts: bool) -> str:
     version, release = package.version.rsplit("-", 1)
     epoch = "3:" if package.stream else ""
     lines = [
@@ -30,21 +40,31 @@ def _spec(package: Package, payload: Path) -> str:
         "License: none",
         "AutoReqProv: no",
         *(f"Requires: {name} {relation} {epoch}{wanted}" for name, relation, wanted in package.needs),
+        *(f"Provides: {one}" for one in package.provides if "anybranch" not in one),
         *(f"Conflicts: {name}" for name in package.excludes if "anybranch" not in name),
         "%description", f"empty stand-in for {package.name}",
         "%install", "mkdir -p %{buildroot}",
         *(f"install -D -m 0755 {payload}/{path} %{{buildroot}}/{path}" for path in package.files),
         "%files",
         *(f"/{path}" for path in package.files),
+        *(f"{when} -p /sbin/ldconfig" for when in ("%post", "%postun") if scripts and _library(package)),
     ]  # fmt: skip
     return "\n".join(line for line in lines if line) + "\n"
 
 
-class Builder:
-    """Builds each package once; signs it with the key whose words gpg is given."""
+def _library(package: Package) -> bool:
+    return any(".so." in path for path in package.files)
 
-    def __init__(self, folder: Path, sign: list[str]) -> None:
+
+class Builder:
+    """Builds each package once; signs it with the key whose words gpg is given.
+
+    `scripts`: packages with a library run ldconfig, which a private root has not.
+    """
+
+    def __init__(self, folder: Path, sign: list[str], scripts: bool = False) -> None:
         self.folder, self.made = folder, {}  # type: Path, dict[tuple[str, str, str], Path]
+        self.scripts = scripts
         home = sign[sign.index("--homedir") + 1]
         self.signing = [
             "--define",
@@ -67,7 +87,7 @@ class Builder:
         for path, content in package.files.items():
             (top / path).parent.mkdir(parents=True, exist_ok=True)
             (top / path).write_bytes(content)
-        (top / "p.spec").write_text(_spec(package, top))
+        (top / "p.spec").write_text(_spec(package, top, self.scripts))
         words = ["--define", f"_topdir {top}", "--define", f"_rpmdir {top}/out", "--target", "x86_64", "--nodeps",
                  "--define", "_build_id_links none", "--define", "debug_package %{nil}",
                  "--define", "__strip /bin/true", "--define", "_binary_payload w1.gzdio"]  # fmt: skip
@@ -82,8 +102,10 @@ def repository(folder: Path, packages: Iterable[Package], builder: Builder) -> N
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     streams: dict[str, list[str]] = {}
-    for package in packages:
-        path = builder.rpm(package)
+    wanted = list({(one.name, one.version, one.stream): one for one in packages}.values())
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        built = list(pool.map(builder.rpm, wanted))
+    for package, path in zip(wanted, built, strict=True):
         shutil.copy(path, folder / path.name)
         if package.stream:
             epochless = path.name.removesuffix(".rpm")
@@ -93,6 +115,16 @@ def repository(folder: Path, packages: Iterable[Package], builder: Builder) -> N
     if streams:
         (folder / "modules.yaml").write_text("".join(_module(stream, names) for stream, names in streams.items()))
         _quiet("modifyrepo_c", "--mdtype=modules", str(folder / "modules.yaml"), str(folder / "repodata"))
+
+
+def publish(folder: Path, url: str, order: Order, packages: Iterable[Package], builder: Builder, public: str) -> None:
+    """All repositories of an order below a mirror's folder, NVIDIA's with these packages, each with its key."""
+    for one in order["repositories"]:
+        repository(folder / one["url"].removeprefix(url), packages if "cuda" in one["name"] else (), builder)
+    for one in order["keys"]:
+        path = folder / one["url"].removeprefix(url)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(public)
 
 
 def _module(stream: str, artefacts: list[str]) -> str:
@@ -114,7 +146,7 @@ class Root:
             (folder / name).mkdir(parents=True, exist_ok=True)
         plugins = folder / "etc/dnf/plugins"
         (plugins / "versionlock.conf").write_text(f"[main]\nenabled=1\nlocklist={plugins}/versionlock.list\n")
-        (folder / "etc/dnf/dnf.conf").write_text("[main]\ngpgcheck=1\n")
+        (folder / "etc/dnf/dnf.conf").write_text(CONF)
         (plugins / "versionlock.list").touch()
         settings = {
             "reposdir": folder / "etc/yum.repos.d", "cachedir": folder / "var/cache/dnf", "keepcache": 1,

@@ -15,9 +15,9 @@ import pytest
 
 from dsdeploy.stacks.order import Order
 
-from . import world
+from . import rpms, world
 from .conftest import Key, combinations, told
-from .rpms import Builder, Root, repository
+from .rpms import Builder, Root
 
 sources = sys.modules["stack_sources"]
 plan = sys.modules["ansible.module_utils.dsdeploy_stack_plan"]
@@ -43,20 +43,14 @@ def root(tmp_path: Path) -> Root:
 
 
 def publish(mirror: tuple[str, Path], order: Order, key: Key, builder: Builder, *more: world.Package) -> None:
-    url, folder = mirror
-    packages = dict.fromkeys([*world.offered(order), *world.compilers(order), *more])
-    for one in order["repositories"]:
-        mine = list(packages) if "cuda" in one["name"] else []
-        repository(folder / one["url"].removeprefix(url), mine, builder)
-    for one in order["keys"]:
-        path = folder / one["url"].removeprefix(url)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(key.public)
+    packages = [*world.offered(order), *world.compilers(order), *more]
+    rpms.publish(mirror[1], mirror[0], order, packages, builder, key.public)
 
 
 def backend(root: Root, order: Order) -> Any:
     family = order["family_names"]
-    return rpm.Rpm(root.run, "dnf", order["driver"], family, order["stream"], "", str(root.path), root.extra)
+    named = (order["driver"], order["flavour"], family, order["stream"])
+    return rpm.Rpm(root.run, "dnf", *named, "", str(root.path), root.extra)
 
 
 def name_sources(root: Root, order: Order) -> list[str]:
@@ -141,6 +135,49 @@ def test_holds_without_the_plugin_that_reads_them_are_none_and_bring_it_first(
     assert manager.unheld(there, held) == held
     install(root, order)  # no package is left to change
     assert conf.read_bytes() == text and manager.unheld(there, held) == []
+
+
+def drivers(there: dict[str, str], order: Order) -> set[str]:
+    return {plan.driver_version(there[name]) for name in there if plan.among(name, order["family_names"])} - {""}
+
+
+def test_a_newer_driver_of_the_other_flavour_that_somebody_left_makes_room(
+    mirror: tuple[str, Path], key: Key, root: Root, builder: Builder
+) -> None:
+    """Its metapackage asked for its parts by `>=`, so they are of yet another version; `cuda` would bring them back."""
+    from dsdeploy.stacks import Gpu
+
+    order = told("cuda13", "el9", mirror[0], key)
+    volta = told("cuda13", "el9", mirror[0], key, gpus=(Gpu("Tesla V100-SXM2-32GB"),))
+    publish(mirror, order, key, builder, *world.offered(volta))
+    name_sources(root, order)
+    root.dnf("module", "enable", volta["stream"])
+    root.dnf("install", "cuda-drivers-580.999.01", "nvidia-fabricmanager-590.48.01", "cuda")
+    assert drivers(backend(root, order).installed(), order) == {"580.999.01", "590.48.01"}
+    install(root, order)
+    there = backend(root, order).installed()
+    assert drivers(there, order) == {order["driver"]} and "nvidia-open" in there and "nvidia-fabricmanager" in there
+    assert not {"cuda", "cuda-drivers", "kmod-nvidia-proprietary-dkms"} & set(there)
+    assert install(root, order) == []
+
+
+def test_the_next_branch_takes_the_place_of_the_first_with_its_fabric_manager_in_one_transaction(
+    mirror: tuple[str, Path], key: Key, root: Root, builder: Builder
+) -> None:
+    order = told("cuda13", "el9", mirror[0], key)
+    after = world.next_branch(order)
+    publish(mirror, order, key, builder, *world.offered(after, newer=False))
+    name_sources(root, order)
+    install(root, order)
+    name_sources(root, after)
+    assert install(root, after)
+    there = backend(root, after).installed()
+    assert drivers(there, after) == {after["driver"]} and backend(root, after)._stream() == after["stream"]
+    query = ["rpm", "--root", str(root.path), "-q", "--qf", "%{INSTALLTID}\n"]
+    assert len(set(root.do(*query, "nvidia-open", "nvidia-driver", "nvidia-fabricmanager").split())) == 1
+    root.dnf("upgrade")
+    assert backend(root, after).installed() == there
+    assert install(root, after) == []
 
 
 def test_the_other_flavour_takes_the_place_of_the_first(

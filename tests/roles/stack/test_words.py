@@ -123,7 +123,7 @@ def test_yum_gets_versions_locks_and_removals_in_its_own_words(key: Key, tmp_pat
         return 0, "nvidia-driver-branch-470.x86_64  3:470.256.02-1.el7  x\nnvidia-x.x86_64 3:470.57.02-1.el7 x", ""
 
     names = (order["unwanted"], order["driver"], order["family_names"], order["foreign_names"])
-    manager = rpm.Rpm(run, "yum", order["driver"], order["family_names"], root=str(tmp_path))
+    manager = rpm.Rpm(run, "yum", order["driver"], order["flavour"], order["family_names"], root=str(tmp_path))
     work = plan.work(manager.installed(), order["steps"], *names)
     assert work.strays == ["nvidia-driver-branch-535"]
     manager.apply(work)
@@ -140,6 +140,28 @@ def test_yum_gets_versions_locks_and_removals_in_its_own_words(key: Key, tmp_pat
     assert manager.hold({"nvidia-driver-branch-535": "535.129.03-1.el7"}, ["nvidia-driver-branch-535"])
     locks = (tmp_path / "etc/yum/pluginconfd/versionlock.list".replace("pluginconfd", "pluginconf.d")).read_text()
     assert "3:nvidia-driver-branch-535-535.129.03-1.el7.*" in locks
+
+
+def test_a_driver_that_is_there_already_is_held_by_a_plugin_that_is_there_too(tmp_path: Path) -> None:
+    """The list alone holds nothing: a host whose packages were right from the start had no plugin to read it."""
+    folder = tmp_path / "etc/dnf/plugins"
+    said: list[list[str]] = []
+
+    def run(command: list[str]) -> tuple[int, str, str]:
+        said.append(command)
+        if "install" in command:
+            (folder / "versionlock.conf").touch()
+        return 0, "a\t0\t1-1\n", ""
+
+    manager = rpm.Rpm(run, root=str(tmp_path))
+    packages = manager.installed()
+    folder.mkdir(parents=True)
+    (folder / "versionlock.list").write_text("a-0:1-1.*\n")
+    assert manager.unheld(packages, ["a"]) == ["a"]
+    manager.hold(packages, ["a"])
+    assert said[-1][-2:] == ["install", "python3-dnf-plugin-versionlock"]
+    assert manager.unheld(packages, ["a"]) == [] and not manager.hold(packages, ["a"])
+    assert sum("install" in command for command in said) == 1
 
 
 def test_a_lock_list_keeps_what_is_somebody_elses(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ each other by `=`, two kinds of kernel modules and two branches' Fabric Managers
 
 from __future__ import annotations
 
+import json
 import subprocess
 from dataclasses import dataclass, field
 from functools import cache
@@ -91,6 +92,15 @@ def offered(told: Order, newer: bool = True) -> list[Package]:
         add(Package(name, "99.0-1", (("nvidia-driver" if branch == "580" else next(
             n for n, _ in found if n.startswith("nvidia-driver")), ">=", "0"),)))  # fmt: skip
     return list(found.values())
+
+
+def next_branch(told: Order) -> Order:
+    """The same order for the branch after it: what the next edition of stacks.yml may say."""
+    driver = str(told["driver"])
+    branch, newest = driver.split(".")[0], NEWER[driver.split(".")[0]][-1]
+    text = json.dumps({name: told[name] for name in ("steps", "stream", "driver", "pins", "checks")})
+    text = text.replace(driver, newest).replace(f"-{branch}", f"-{newest.split('.')[0]}")
+    return {**told, **json.loads(text.replace(f":{branch}-", f":{newest.split('.')[0]}-"))}
 
 
 def _next(version: str) -> str:
