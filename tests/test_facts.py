@@ -113,7 +113,7 @@ def test_programs_on_hosts_are_started_through_the_hosts_link_where_there_is_one
     assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout == "1 python3\n"
     link.symlink_to(sys.executable)
     assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout == f"1 {link}\n"
-    for value in (facts.GpuReport, facts.Installed, facts.Ofed, facts.Gpus, facts.Rotation):
+    for value in (facts.GpuReport, facts.Gpus, facts.Rotation):
         assert python.PYTHON in facts.reader(value).command()
 
 
