@@ -24,7 +24,7 @@ _HINTS = (
     ("container registry", "podman images shows what is here; without --image an image is built"),
     (
         "is already allocated to container",
-        "take other labs down (podman ps), then the same command again: with no container running it frees the address",
+        "take all labs down, this one too (podman ps); with no container running the same command frees the address",
     ),
     ("already in use", "another container has this name: podman ps -a, then podman rm -f NAME"),
     ("cannot connect to the docker daemon", "start it: systemctl start docker"),
