@@ -1,8 +1,9 @@
 """What makes a lab machine a GPU host: a bus with GPUs on it, NVIDIA's packages from a mirror, a driver that answers.
 
 Packages have their true names and versions and empty payloads, but for libnvidia-ml.so (ours: it answers from a file),
-the libraries that tell a version, and units. The bus is a folder mounted over sysfs', the kernel's log a file that a
-`journalctl` in front of the real one reads: machines of the lab share one kernel, and its log is not ours to write to.
+nvidia-smi (ours: it asks that library), the libraries that tell a version, and units. The bus is a folder mounted over
+sysfs', the kernel's log a file that a `journalctl` in front of the real one reads: machines of the lab share a kernel,
+and its log is not ours to write to.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dsdeploy.stacks import matrix
@@ -32,6 +33,14 @@ case " $* " in *" -k "*) exec cat /srv/gpu/kernel.log ;; *) exec /usr/bin/journa
 """
 
 
+@dataclass(frozen=True)
+class Ours:
+    """A driver's two ways to answer: NVML, which reads its answers where the hosts have them, and nvidia-smi."""
+
+    library: bytes
+    smi: bytes
+
+
 def product(folder: Path, key: Key, *instead: str) -> Path:
     """A copy of dsdeploy that trusts our key instead of these, whose owners alone have them; nothing else differs."""
     for name in ("dsdeploy", "roles", "playbooks", "templates"):
@@ -50,7 +59,7 @@ def offer(mirror: Path, url: str, key: Key, scratch: Path) -> None:
     """NVIDIA's repository for Debian 12 below the mirror's folder."""
     order = told(STACK, "debian12", url, key)
     packages = [*world.offered(order), *world.compilers(order)]
-    debs(mirror, url, key, order, equipped(packages, str(order["driver"]), compiled(scratch).read_bytes()))
+    debs(mirror, url, key, order, equipped(packages, str(order["driver"]), compiled(scratch)))
 
 
 def debs(mirror: Path, url: str, key: Key, order: Order, packages: Iterable[Package]) -> None:
@@ -62,10 +71,11 @@ def debs(mirror: Path, url: str, key: Key, order: Order, packages: Iterable[Pack
         (mirror / one["url"].removeprefix(url)).write_text(key.public)
 
 
-def equipped(packages: Iterable[Package], driver: str, library: bytes, folder: str = DEBIAN) -> list[Package]:
+def equipped(packages: Iterable[Package], driver: str, ours: Ours, folder: str = DEBIAN) -> list[Package]:
     """The same packages, those of this driver with what it needs to be one: our NVML in `folder`, units, a version."""
     files = {
-        "libnvidia-compute": {f"{folder}/libnvidia-ml.so.{driver}": library},
+        "libnvidia-compute": {f"{folder}/libnvidia-ml.so.{driver}": ours.library},
+        "nvidia-driver": {"usr/bin/nvidia-smi": ours.smi},
         "nvidia-persistenced": {"usr/lib/systemd/system/nvidia-persistenced.service": UNIT},
         "nvidia-fabricmanager": {
             "usr/lib/systemd/system/nvidia-fabricmanager.service": UNIT,
@@ -78,13 +88,13 @@ def equipped(packages: Iterable[Package], driver: str, library: bytes, folder: s
     ]
 
 
-def compiled(scratch: Path) -> Path:
-    """Our NVML, which reads its answers where the hosts have them."""
-    made = scratch / "libnvidia-ml.so"
-    source = ROOT / "tests" / "roles" / "health" / "fake_nvml.c"
-    words = ["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1", f'-DANSWERS="{ANSWERS}"']
-    subprocess.run([*words, "-o", str(made), str(source)], check=True)
-    return made
+def compiled(scratch: Path) -> Ours:
+    """Both, made by the compiler of this computer."""
+    nvml, smi = ROOT / "tests" / "roles" / "health" / "fake_nvml.c", ROOT / "tests" / "lab" / "fake_smi.c"
+    shared = ["-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1", f'-DANSWERS="{ANSWERS}"']
+    for made, source, words in ((scratch / "libnvidia-ml.so", nvml, shared), (scratch / "nvidia-smi", smi, [])):
+        subprocess.run(["gcc", "-Wall", "-Werror", *words, "-o", str(made), str(source)], check=True)
+    return Ours((scratch / "libnvidia-ml.so").read_bytes(), (scratch / "nvidia-smi").read_bytes())
 
 
 def wrong(url: str) -> str:
