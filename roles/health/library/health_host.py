@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
 from typing import Any, Dict, List
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.dsdeploy_places import Refused, current, own, settle, wanted
 
 DOCUMENTATION = r"""
 module: health_host
@@ -39,62 +39,37 @@ SPEC: Dict[str, Any] = {
 }
 
 
-def owned(path: Path, mode: int) -> bool:
-    """Whether it is there, no link, root's (the one who runs this) and has exactly this kind and mode."""
-    try:
-        seen = path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return seen.st_mode == mode and (seen.st_uid, seen.st_gid) == (os.geteuid(), os.getegid())
-
-
 def stale(digests: Dict[str, str]) -> List[str]:
-    """Paths whose content, owner or mode is not what it should be."""
+    """Paths whose content, owner, mode or kind is not what it should be. Raises Refused."""
     found = []
-    for name, digest in digests.items():
-        path = Path(name)
-        if not owned(path, 0o100644) or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            found.append(name)
+    for path, digest in digests.items():
+        head, now = wanted(own(path, ""), False), current(own(path, "")) or ""
+        if not now.startswith(head) or hashlib.sha256(now[len(head) :].encode()).hexdigest() != digest:
+            found.append(path)
     return found
 
 
-def make(folder: Path) -> None:
-    """The folder, 0755, and those missing above it."""
-    for path in reversed([folder, *folder.parents]):
-        if not path.is_dir():
-            path.mkdir()
-            path.chmod(0o755)
-    os.chown(str(folder), os.geteuid(), os.getegid())
-    folder.chmod(0o755)
-
-
-def write(path: Path, text: str) -> None:
-    """Beside, then rename: a program that is being started is never half there."""
-    beside = path.with_name(f".{path.name}.new")
-    fd = os.open(str(beside), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
-    with os.fdopen(fd, "wb") as file:
-        file.write(text.encode())
-        file.flush()
-        os.fchmod(file.fileno(), 0o644)
-        os.fchown(file.fileno(), os.geteuid(), os.getegid())
-        os.fsync(file.fileno())
-    os.replace(str(beside), str(path))
+def missing(folders: List[str], present: List[str]) -> List[str]:
+    """Folders that are not ours as they should be, and those of others that are not there at all. Raises Refused."""
+    wrong = [path for path in folders if current(own(path)) != wanted(own(path), False)]
+    return wrong + [path for path in present if not os.path.isdir(path)]
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     given = module.params
-    folders = [folder for folder in given["folders"] if not owned(Path(folder), 0o40755)]
-    folders += [folder for folder in given["present"] if not Path(folder).is_dir()]
-    wrong = stale(given["digests"])
-    ready = [name for name in wrong if name in given["files"]]
-    if not module.check_mode and (ready or not wrong):
-        for folder in folders:
-            make(Path(folder))
-        for name in ready:
-            write(Path(name), given["files"][name])
-    missing = [name for name in wrong if name not in ready]
-    module.exit_json(changed=bool(folders or wrong), written=[*folders, *ready], stale=missing)
+    try:
+        folders, wrong = missing(given["folders"], given["present"]), stale(given["digests"])
+        ready = [path for path in wrong if path in given["files"]]
+        if not module.check_mode and (ready or not wrong):
+            for path in folders:
+                settle(own(path))
+            for path in ready:
+                settle(own(path, given["files"][path]))
+    except (Refused, OSError) as error:
+        module.fail_json(msg=str(error))
+    left = [path for path in wrong if path not in ready]
+    module.exit_json(changed=bool(folders or wrong), written=[*folders, *ready], stale=left)
 
 
 if __name__ == "__main__":

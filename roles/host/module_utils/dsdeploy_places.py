@@ -57,6 +57,13 @@ def current(entry: Entry) -> Optional[str]:
     return "%04o %s:%s\n%s" % (stat.S_IMODE(found.st_mode), owner, group, _text(path) if is_file else "")
 
 
+def own(path: str, content: Optional[str] = None) -> Entry:
+    """A folder (0755), or with a content a file (0644), of the one who runs this: of root, on hosts."""
+    owner, group = _account(pwd.getpwuid, os.geteuid()), _account(grp.getgrgid, os.getegid())
+    entry = {"path": path, "owner": owner, "group": group, "mode": "0755" if content is None else "0644"}
+    return entry if content is None else {**entry, "content": content}
+
+
 def settle(entry: Entry) -> None:
     """Make or correct the folder, the file or the link. Raises OSError."""
     if "target" in entry:
@@ -67,10 +74,17 @@ def settle(entry: Entry) -> None:
     if entry.get("content") is not None:
         _replace(path, entry["content"], owner, group, mode)
         return
-    if not os.path.isdir(path):
-        os.makedirs(path, 0o755)
+    _make(path)
     os.chown(path, owner, group)
     os.chmod(path, mode)
+
+
+def _make(path: str) -> None:
+    """The folder and those missing above it; a host's umask may be one that shuts others out of those."""
+    if not os.path.isdir(path):
+        _make(os.path.dirname(path))
+        os.mkdir(path)
+        os.chmod(path, 0o755)
 
 
 def _replace(path: str, content: str, owner: int, group: int, mode: int) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from pathlib import Path
 from typing import Any, Dict, List
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.dsdeploy_places import Entry, Refused, current, own, settle, wanted
 
 DOCUMENTATION = r"""
 module: router_host
@@ -41,52 +41,22 @@ SPEC: Dict[str, Any] = {
 KEPT = ".before-dsdeploy"
 
 
-def owned(path: Path, mode: int) -> bool:
-    """Whether `path` is there, is no link, is the writer's own and has exactly this type and mode."""
-    try:
-        seen = path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return seen.st_mode == mode and (seen.st_uid, seen.st_gid) == (os.geteuid(), os.getegid())
-
-
-def content(path: Path) -> str:
+def text(path: str) -> str:
     """The text of a file, "" where there is none."""
-    return path.read_bytes().decode(errors="replace") if path.is_file() else ""
+    if not os.path.isfile(path):
+        return ""
+    with open(path, "rb") as stream:
+        return stream.read().decode(errors="replace")
 
 
-def stale(files: Dict[str, str]) -> List[str]:
-    """Paths whose content, owner, mode or kind is not what it should be."""
-    return [name for name, text in files.items() if not owned(Path(name), 0o100644) or content(Path(name)) != text]
-
-
-def make(folder: Path) -> None:
-    """The folder, 0755, and those missing above it."""
-    for path in reversed([folder, *folder.parents]):
-        if not path.is_dir():
-            path.mkdir()
-            path.chmod(0o755)
-    os.chown(str(folder), os.geteuid(), os.getegid())
-    folder.chmod(0o755)
-
-
-def write(path: Path, text: str) -> None:
-    """Beside, then rename: whoever reads it now has the old or the new, whole."""
-    beside = path.with_name(f".{path.name}.new")
-    fd = os.open(str(beside), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
-    with os.fdopen(fd, "wb") as file:
-        file.write(text.encode())
-        file.flush()
-        os.fchmod(file.fileno(), 0o644)
-        os.fchown(file.fileno(), os.geteuid(), os.getegid())
-        os.fsync(file.fileno())
-    os.replace(str(beside), str(path))
+def stale(entries: List[Entry]) -> List[Entry]:
+    """Those that are not what they should be: content, owner, mode or kind. Raises Refused."""
+    return [entry for entry in entries if current(entry) != wanted(entry, False)]
 
 
 def unkept(paths: List[str]) -> Dict[str, str]:
     """Path of each copy that is still to be made -> its content."""
-    wanted = [path for path in paths if Path(path).is_file() and not Path(path + KEPT).exists()]
-    return {path + KEPT: content(Path(path)) for path in wanted}
+    return {path + KEPT: text(path) for path in paths if os.path.isfile(path) and not os.path.exists(path + KEPT)}
 
 
 def interface_of(address: str, listing: str) -> str:
@@ -105,16 +75,17 @@ def main() -> None:
     if given["address"]:
         done = subprocess.run(["ip", "-json", "address"], stdout=subprocess.PIPE, check=False, universal_newlines=True)
         interface = interface_of(given["address"], done.stdout)
-    folders = [folder for folder in given["folders"] if not owned(Path(folder), 0o40755)]
-    files = {**{name: given["files"][name] for name in stale(given["files"])}, **unkept(given["keep"])}
-    diff = [{"before_header": name, "after_header": name, "before": content(Path(name)), "after": text}
-            for name, text in files.items()]  # fmt: skip
-    if not module.check_mode:
-        for folder in folders:
-            make(Path(folder))
-        for name, text in files.items():
-            write(Path(name), text)
-    written = [*folders, *files]
+    files = {**given["files"], **unkept(given["keep"])}
+    try:
+        changes = stale([*map(own, given["folders"]), *(own(path, content) for path, content in files.items())])
+        diff = [{"before_header": one["path"], "after_header": one["path"], "before": text(one["path"]),
+                 "after": one["content"]} for one in changes if "content" in one]  # fmt: skip
+        if not module.check_mode:
+            for one in changes:
+                settle(one)
+    except (Refused, OSError) as error:
+        module.fail_json(msg=str(error))
+    written = [one["path"] for one in changes]
     module.exit_json(changed=bool(written), written=written, found=found, interface=interface, diff=diff)
 
 

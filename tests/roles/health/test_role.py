@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,15 +20,17 @@ import yaml
 ROLE = Path(__file__).resolve().parents[3] / "roles" / "health"
 
 
-def load(part: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"health_host_{part}", ROLE / part / "health_host.py")
+def load(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"health_{Path(path).parent.name}", ROLE / path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-host, action = load("library"), load("action_plugins")
+places, action = load("module_utils/dsdeploy_places.py"), load("action_plugins/health_host.py")
+sys.modules["ansible.module_utils.dsdeploy_places"] = places
+host = load("library/health_host.py")
 
 
 def test_the_host_gets_every_program_and_the_pynvml_of_this_computer() -> None:
@@ -74,17 +77,17 @@ def test_files_are_found_stale_by_content_mode_and_kind(tmp_path: Path) -> None:
     path = tmp_path / "sub" / "file"
     digests = {str(path): hashlib.sha256(b"text").hexdigest()}
     assert host.stale(digests) == [str(path)]
-    host.make(path.parent)
-    host.write(path, "text")
+    places.settle(places.own(str(path.parent)))
+    places.settle(places.own(str(path), "text"))
     assert host.stale(digests) == [] and [p.name for p in path.parent.iterdir()] == ["file"]
     path.chmod(0o600)
     assert host.stale(digests) == [str(path)]
-    host.write(path, "other")
+    places.settle(places.own(str(path), "other"))
     assert host.stale(digests) == [str(path)]
     path.unlink()
     path.symlink_to("/etc/passwd")
     assert host.stale(digests) == [str(path)]
-    host.write(path, "text")
+    places.settle(places.own(str(path), "text"))
     assert host.stale(digests) == [] and not path.is_symlink()
 
 

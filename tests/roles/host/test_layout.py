@@ -82,6 +82,15 @@ def test_a_mode_is_corrected_whatever_the_umask(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "kept").exists()
 
 
+def test_folders_above_it_are_for_everybody_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        ensure(folder(tmp_path / "a" / "b" / "c", "0700"))
+    finally:
+        os.umask(before)
+    assert [oct(path.stat().st_mode & 0o777) for path in (tmp_path / "a", tmp_path / "a" / "b")] == ["0o755"] * 2
+
+
 @pytest.mark.parametrize("kind", ["a symbolic link", "a file"])
 def test_something_else_in_a_folders_place_is_refused(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-LIBRARY = Path(__file__).resolve().parents[3] / "roles" / "router" / "library"
+ROLE = Path(__file__).resolve().parents[3] / "roles" / "router"
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, LIBRARY / f"{name}.py")
+def load(name: str, folder: str = "library") -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROLE / folder / f"{name}.py")
     assert spec and spec.loader
     loaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loaded)
@@ -21,7 +22,13 @@ def load(name: str) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def host() -> ModuleType:
+def places() -> ModuleType:
+    return load("dsdeploy_places", "module_utils")
+
+
+@pytest.fixture(scope="module")
+def host(places: ModuleType) -> ModuleType:
+    sys.modules["ansible.module_utils.dsdeploy_places"] = places
     return load("router_host")
 
 
@@ -31,28 +38,30 @@ def converge() -> ModuleType:
 
 
 @pytest.mark.parametrize("harm", ["content", "mode", "link", "gone", "folder"])
-def test_harm_is_seen_and_put_right(host: ModuleType, tmp_path: Path, harm: str) -> None:
-    folder = tmp_path / "one" / "two"
-    host.make(folder)
-    path, elsewhere, files = folder / "a.py", tmp_path / "elsewhere", {str(folder / "a.py"): "a = 1\n"}
+def test_harm_is_seen_and_put_right(host: ModuleType, places: ModuleType, tmp_path: Path, harm: str) -> None:
+    folder, elsewhere = tmp_path / "one" / "two", tmp_path / "elsewhere"
+    path = folder / "a.py"
     elsewhere.write_text("a = 1\n")
-    host.write(path, "a = 1\n")
-    assert host.stale(files) == [] and host.owned(folder, 0o40755)
+    ours = [places.own(str(folder)), places.own(str(path), "a = 1\n")]
+    assert host.stale(ours) == ours
+    for entry in ours:
+        places.settle(entry)
+    assert host.stale(ours) == []
     if harm == "content":
         path.write_text("import os\n")
     elif harm == "mode":
         path.chmod(0o666)
     elif harm == "folder":
         folder.chmod(0o777)
-        assert not host.owned(folder, 0o40755)
     else:
         path.unlink()
         if harm == "link":
             path.symlink_to(elsewhere)
-    assert host.stale(files) == ([] if harm == "folder" else [str(path)])
-    host.make(folder)
-    host.write(path, "a = 1\n")
-    assert host.stale(files) == [] and host.owned(folder, 0o40755) and elsewhere.read_text() == "a = 1\n"
+    wrong = host.stale(ours)
+    assert wrong == ([ours[0]] if harm == "folder" else [ours[1]])
+    for entry in wrong:
+        places.settle(entry)
+    assert host.stale(ours) == [] and elsewhere.read_text() == "a = 1\n"
 
 
 def test_the_first_configuration_is_kept_and_never_a_later_one(host: ModuleType, tmp_path: Path) -> None:
@@ -61,7 +70,7 @@ def test_the_first_configuration_is_kept_and_never_a_later_one(host: ModuleType,
     path.write_text("theirs\n")
     (name, text), *rest = host.unkept([str(path)]).items()
     assert (name, text, rest) == (f"{path}.before-dsdeploy", "theirs\n", [])
-    host.write(Path(name), text)
+    Path(name).write_text(text)
     path.write_text("ours\n")
     assert host.unkept([str(path)]) == {}
 
