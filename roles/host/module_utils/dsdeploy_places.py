@@ -74,7 +74,7 @@ def settle(entry: Entry) -> None:
     if entry.get("content") is not None:
         _replace(path, entry["content"], owner, group, mode)
         return
-    _make(path)
+    _make(os.path.normpath(path))
     os.chown(path, owner, group)
     os.chmod(path, mode)
 

@@ -85,7 +85,7 @@ def test_a_mode_is_corrected_whatever_the_umask(tmp_path: Path) -> None:
 def test_folders_above_it_are_for_everybody_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
-        ensure(folder(tmp_path / "a" / "b" / "c", "0700"))
+        ensure({**folder(tmp_path / "a" / "b" / "c", "0700"), "path": f"{tmp_path}/a/b/c/"})
     finally:
         os.umask(before)
     assert [oct(path.stat().st_mode & 0o777) for path in (tmp_path / "a", tmp_path / "a" / "b")] == ["0o755"] * 2

@@ -15,9 +15,9 @@ sources = sys.modules["stack_sources"]
 components = sys.modules["ansible.module_utils.dsdeploy_stack_components"]
 
 LIST = """# a comment
-deb http://deb.debian.org/debian bookworm main  # the distribution
-deb-src http://deb.debian.org/debian bookworm main
-deb [arch=amd64 signed-by=/etc/apt/keyrings/x.gpg] http://security.debian.org/debian-security bookworm-security main
+deb http://mirror.example.org/debian bookworm main  # the distribution
+deb-src http://mirror.example.org/debian bookworm main
+deb [arch=amd64 signed-by=/etc/apt/keyrings/x.gpg] http://security.example.org/debian-security bookworm-security main
 deb https://apt.releases.example.net bookworm main
 """
 INLINE = """Types: deb deb-src
@@ -41,8 +41,8 @@ Components: main contrib
 def test_the_hosts_own_mirrors_are_asked_and_trusted_as_they_are() -> None:
     found = components.added({"/etc/apt/sources.list": LIST}, "bookworm", ["contrib"])
     assert found == (
-        "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: bookworm\nComponents: contrib\n\n"
-        "Types: deb\nURIs: http://security.debian.org/debian-security\nSuites: bookworm-security\n"
+        "Types: deb\nURIs: http://mirror.example.org/debian\nSuites: bookworm\nComponents: contrib\n\n"
+        "Types: deb\nURIs: http://security.example.org/debian-security\nSuites: bookworm-security\n"
         "Architectures: amd64\nSigned-By: /etc/apt/keyrings/x.gpg\nComponents: contrib\n"
     )
     inline = components.added({"/etc/apt/sources.list.d/debian.sources": INLINE}, "bookworm", ["contrib"])
@@ -57,7 +57,7 @@ def test_the_hosts_own_mirrors_are_asked_and_trusted_as_they_are() -> None:
         {"/a.sources": INLINE.replace("Enabled: no", "Enabled: yes")},
         {"/a.list": LIST, "/b.list": "deb http://192.0.2.9/debian bookworm contrib\n"},
         {"/a.list": "deb https://apt.releases.example.net bookworm main\n"},
-        {"/a.list": "deb http://deb.debian.org/debian trixie main\n"},
+        {"/a.list": "deb http://mirror.example.org/debian trixie main\n"},
         {"/a.list": "deb http://192.0.2.1/debian/ /\ndeb\ndeb [x\n", "/b.sources": "no stanza\n:\n : \nTypes\n"},
         {},
     ],
