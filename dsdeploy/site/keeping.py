@@ -73,7 +73,9 @@ class Logs(Section):
     """How much the hosts' logs may take, and how many runs' this computer's."""
 
     when: Calendar = Field("hourly", description="When it is looked at, in systemd's words (OnCalendar).")
-    file_size: Size = Field(50 * 2**20, ge=2**12, le=2**40, description="A log this large is rotated at once.")
+    file_size: Size = Field(
+        50 * 2**20, ge=2**12, le=2**40, description="A log this large, or a quarter of the total, is rotated at once."
+    )
     keep: Whole = Field(14, ge=1, le=365, description="Old logs that are kept of each.")
     total: Size = Field(2**30, ge=2**16, le=2**44, description="What all of them together may take; the oldest go.")
     journal: Size = Field(2**30, ge=2**23, le=2**44, description="What systemd's journal may take.")

@@ -8,42 +8,23 @@ live log that no rotation makes smaller, because the disk has no room for its co
 from __future__ import annotations
 
 import contextlib
-import errno
-import glob
 import json
 import os
 import re
-import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, Tuple
+
+from logs_bound import alone, live, live_size, relieve, remove, rotated, surplus
 
 SETTINGS = Path("/etc/dsdeploy/logrotate/logs.json")
+LOCK = "lock"  # beside the state file
 HEAD = re.compile(r"logrotate state -- version [12]")
 LINE = re.compile(r'"[^"\n]+" \d{4}-\d{1,2}-\d{1,2}(-\d{1,2}:\d{1,2}:\d{1,2})?')
-# what rotation makes of a name: .1, -20261122, -20261122-1795344634, each perhaps compressed
-OLD = r"(?:[.-]\d[\d-]*)(?:\.(?:gz|xz|zst))?"
-NUMBER = re.compile(r"\.(\d{1,4})(?:\.(?:gz|xz|zst))?$")
 LIMIT = 3000.0
 FULL = re.compile(r"No space left on device|Disk quota exceeded")
-TAIL = 1 << 16  # bytes of a log that stay when it is cut: what went wrong stands at its end
-
-
-class Live(NamedTuple):
-    """A log that is written now."""
-
-    size: int
-    path: str
-
-
-class Old(NamedTuple):
-    """A rotated log. `at` orders them: minus its number, as the clock may have been wrong; without one, its time."""
-
-    at: float
-    size: int
-    path: str
 
 
 def sound(text: str) -> bool:
@@ -65,86 +46,6 @@ def mend(state: Path, now: float) -> str:
     aside = state.with_name("%s.damaged-%d" % (state.name, now))
     os.replace(str(state), str(aside))
     return f"the state file was damaged: moved to {aside}, rotation begins anew"
-
-
-def rotated(patterns: List[str]) -> List[Old]:
-    """Old logs of these, oldest first."""
-    found = {}
-    for pattern in patterns:
-        folder, name = os.path.split(pattern)
-        wanted = re.compile(re.escape(name).replace(r"\*", "[^/]*") + OLD)
-        for directory in glob.glob(folder):
-            with contextlib.suppress(OSError):
-                for entry in os.scandir(directory):
-                    if wanted.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                        seen = entry.stat(follow_symlinks=False)
-                        number = NUMBER.search(entry.name)
-                        at = -float(number.group(1)) if number else seen.st_mtime
-                        found[entry.path] = Old(at, seen.st_size, entry.path)
-    return sorted(found.values())
-
-
-def surplus(old: List[Old], live: int, total: int) -> List[Old]:
-    """The oldest, as many as must go so that the rest and the live logs fit. Pure."""
-    size, gone = live + sum(one.size for one in old), []
-    for one in old:
-        if size <= total:
-            break
-        gone.append(one)
-        size -= one.size
-    return gone
-
-
-def live(patterns: List[str]) -> List[Live]:
-    """The logs that are written now, the largest first."""
-    found = []
-    for path in {path for pattern in patterns for path in glob.glob(pattern)}:
-        with contextlib.suppress(OSError):
-            found.append(Live(os.lstat(path).st_size, path))
-    return sorted(found, reverse=True)
-
-
-def live_size(patterns: List[str]) -> int:
-    """Bytes of the logs that are written now."""
-    return sum(one.size for one in live(patterns))
-
-
-def cut(path: str) -> int:
-    """Bytes that went: all but the end of a log that a program goes on writing. Raises OSError.
-
-    The folder may be another user's: neither a link nor a second name of some other file is followed.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        seen = os.fstat(descriptor)
-        if not stat.S_ISREG(seen.st_mode) or seen.st_nlink != 1:
-            raise OSError(errno.EPERM, "not a plain file with one name")
-        end = os.pread(descriptor, TAIL, max(0, seen.st_size - TAIL))
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, end)
-        return seen.st_size - len(end)
-    finally:
-        os.close(descriptor)
-
-
-def relieve(patterns: List[str], total: int, stuck: int) -> Tuple[int, List[str]]:
-    """Bytes cut from live logs, and what was done: the largest first, while all together are over the total.
-
-    With `stuck` (rotation found no room) those that are larger than that, too, as long as their copy would not fit.
-    """
-    freed, words = 0, []
-    size = live_size(patterns) + sum(one.size for one in rotated(patterns))
-    for one in live(patterns):
-        try:
-            room = os.statvfs(one.path)
-            crowded = 0 < stuck < one.size and room.f_bavail * room.f_frsize < one.size
-            if one.size > TAIL and (size > total or crowded):
-                gone = cut(one.path)
-                freed, size = freed + gone, size - gone
-                words.append(f"{one.path} was cut by {gone >> 10} KiB: it could not be rotated, its end is kept")
-        except OSError as error:
-            words.append(f"{one.path} could not be cut: {error.strerror}")
-    return freed, words
 
 
 def check(config: str) -> List[str]:
@@ -190,42 +91,36 @@ def put(path: Path, text: str) -> str:
     return ""
 
 
-def remove(old: List[Old]) -> Tuple[int, List[str]]:
-    """Bytes that were freed, and what could not be removed."""
-    freed, complaints = 0, []
-    for one in old:
-        try:
-            os.unlink(one.path)
-            freed += one.size
-        except OSError as error:
-            complaints.append(f"{one.path}: {error.strerror}")
-    return freed, complaints
-
-
 def main(settings: Path = SETTINGS) -> int:
     """0 when all went well; 1 with words on stderr else. The cap is kept in either case."""
     given = json.loads(settings.read_text(encoding="utf-8"))
+    with alone(Path(given["state"]).with_name(LOCK), wait=True):
+        return run(given)
+
+
+def run(given: Dict[str, Any]) -> int:
     state, patterns, total = Path(given["state"]), list(given["logs"]), int(given["total"])
+    size = int(given.get("file", 0))
     words = [mend(state, time.time())]
-    # first: on a full disk there is no room to rotate in
-    freed, complaints = remove(surplus(rotated(patterns), live_size(patterns), total))
+    # first: on a full disk there is no room to rotate in, and a log is there twice while it is copied
+    copied = min(size, max((one.size for one in live(patterns)), default=0))
+    freed, complaints = remove(surplus(rotated(patterns), live_size(patterns) + copied, total))
     good, said = rotate(given["config"], state)
     more, others = remove(surplus(rotated(patterns), live_size(patterns), total))
     if freed + more:
         words.append(f"{(freed + more) >> 10} KiB of old logs removed: all together may take {total >> 20} MiB")
-    stuck = int(given.get("file", 0)) if any(FULL.search(line) for line in said) else 0
-    shorter, cuts = relieve(patterns, total, stuck)
+    cuts = relieve(patterns, total, size if any(FULL.search(line) for line in said) else 0)
     old = sum(one.size for one in rotated(patterns))
     values = {
         "last_run_timestamp_seconds": ("When logs were last looked at.", round(time.time())),
         "last_run_success": ("1 when logrotate had no complaint.", float(good)),
         "bytes": ("All logs, old and live.", old + live_size(patterns)),
         "limit_bytes": ("What they may take.", total),
-        "removed_bytes": ("What had to go this time.", freed + more + shorter),
+        "removed_bytes": ("What had to go this time.", freed + more + sum(one.gone for one in cuts)),
         "state_damaged": ("1 when the state file was put aside.", float(bool(words[0]))),
     }
-    words += [*complaints, *said, *others, *cuts, put(Path(given["metrics"]), metrics(values))]
-    for word in words:
+    words += [*complaints, *said, *others, *(one.said("it could not be rotated") for one in cuts)]
+    for word in [*words, put(Path(given["metrics"]), metrics(values))]:
         if word:
             print(word, file=sys.stderr)
     return 0 if good and not complaints and not others else 1

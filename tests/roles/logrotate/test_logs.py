@@ -19,6 +19,7 @@ ROLE = Path(__file__).resolve().parents[3] / "roles" / "logrotate"
 sys.path.insert(0, str(ROLE / "files"))
 
 import logs  # noqa: E402
+import logs_bound  # noqa: E402
 
 needs_logrotate = pytest.mark.skipif(
     not shutil.which("logrotate", path="/usr/sbin:/usr/bin"), reason="logrotate is not installed here (Debian package)"
@@ -35,17 +36,17 @@ def test_a_state_file_that_was_cut_anywhere_is_seen_as_damaged() -> None:
 
 
 def test_the_oldest_go_until_the_rest_fits() -> None:
-    old = [logs.Old(at, 100, f"x.{at}") for at in (1.0, 2.0, 3.0)]
-    assert logs.surplus(old, 0, 300) == []
-    assert logs.surplus(old, 50, 300) == old[:1]
-    assert logs.surplus(old, 1000, 300) == old  # the live ones are not ours to remove
+    old = [logs_bound.Old(at, 100, f"x.{at}") for at in (1.0, 2.0, 3.0)]
+    assert logs_bound.surplus(old, 0, 300) == []
+    assert logs_bound.surplus(old, 50, 300) == old[:1]
+    assert logs_bound.surplus(old, 1000, 300) == old  # the live ones are not ours to remove
 
 
 def test_rotated_names_are_told_from_live_ones(tmp_path: Path) -> None:
     for name in ("a.log", "a.log.1", "a.log.2.gz", "a.log-20261122-1795344634.gz", "a.log.bak", "b.txt.1", "log"):
         (tmp_path / name).write_text("x")
     (tmp_path / "a.log.7").symlink_to(tmp_path / "a.log")
-    found = {Path(one.path).name for one in logs.rotated([f"{tmp_path}/*.log"])}
+    found = {Path(one.path).name for one in logs_bound.rotated([f"{tmp_path}/*.log"])}
     assert found == {"a.log.1", "a.log.2.gz", "a.log-20261122-1795344634.gz"}
 
 
@@ -108,13 +109,38 @@ def test_a_log_written_fast_stays_below_the_total(host: dict[str, Any]) -> None:
 
 
 @needs_logrotate
+def test_there_is_room_below_the_total_for_the_copy_too(host: dict[str, Any]) -> None:
+    settings = {**{name: value for name, value in host.items() if name != "root"}, "file": 65536}
+    (host["root"] / "logs.json").write_text(json.dumps(settings))
+    log = host["root"] / "log" / "a.log"
+    log.write_bytes(os.urandom(90_000))
+    for number in range(1, 5):
+        log.with_name(f"a.log.{number}.gz").write_bytes(os.urandom(220_000))
+    code, said = run(host)
+    assert code == 0 and "214 KiB of old logs removed" in said
+    assert [Path(one.path).name for one in logs_bound.rotated(host["logs"])] == [
+        "a.log.4.gz", "a.log.3.gz", "a.log.2.gz", "a.log.1.gz",
+    ]  # fmt: skip
+
+
+@needs_logrotate
+def test_nobody_removes_rotated_logs_while_logrotate_is_at_work(host: dict[str, Any]) -> None:
+    (host["root"] / "more" / "other").write_text(
+        f"{host['root']}/log/*.txt {{\n size 1k\n rotate 1\n prerotate\n"
+        f" flock --nonblock {host['root']}/lock true || touch {host['root']}/held\n endscript\n}}\n"
+    )
+    (host["root"] / "log" / "b.txt").write_bytes(b"x" * 2000)
+    assert run(host) == (0, "") and (host["root"] / "held").exists()
+
+
+@needs_logrotate
 @pytest.mark.parametrize("damage", [GOOD[:40], "\0" * 100, "logrotate state -- version 2\n" + "x" * 99999])
 def test_a_truncated_state_file_is_put_aside_and_rotation_goes_on(host: dict[str, Any], damage: str) -> None:
     Path(host["state"]).write_text(damage)
     (host["root"] / "log" / "a.log").write_bytes(b"x" * 100_000)
     code, said = run(host)
     assert code == 0 and "state file was damaged" in said
-    assert len(logs.rotated(host["logs"])) == 1
+    assert len(logs_bound.rotated(host["logs"])) == 1
     assert "dsdeploy_logs_state_damaged 1" in (host["root"] / "logs.prom").read_text()
     assert run(host) == (0, "")
 
@@ -129,7 +155,7 @@ def test_a_rule_of_another_role_that_fails_is_told_and_the_others_rotate(host: d
     (host["root"] / "log" / "a.log").write_bytes(b"x" * 100_000)
     code, said = run(host)
     assert code == 1 and "error" in said
-    assert len(logs.rotated(host["logs"])) == 1
+    assert len(logs_bound.rotated(host["logs"])) == 1
     assert "dsdeploy_logs_last_run_success 0" in (host["root"] / "logs.prom").read_text()
 
 
@@ -189,8 +215,8 @@ def test_a_live_log_that_alone_fills_the_disk_is_cut_and_its_end_kept(
         _, said = run(host)
         assert "a.log was cut by 1984 KiB" in said, said
         writer.write(b"after\n")
-    assert log.stat().st_size == logs.TAIL + 6 and log.read_bytes().endswith(b"the end.\nafter\n")
-    assert f"dsdeploy_logs_removed_bytes {2 * 2**20 - logs.TAIL}" in (host["root"] / "logs.prom").read_text()
+    assert log.stat().st_size == logs_bound.TAIL + 6 and log.read_bytes().endswith(b"the end.\nafter\n")
+    assert f"dsdeploy_logs_removed_bytes {2 * 2**20 - logs_bound.TAIL}" in (host["root"] / "logs.prom").read_text()
     code, said = run(host)
     assert code == 0, said  # the next look finds everything in order
 
@@ -213,6 +239,6 @@ def test_neither_a_link_nor_a_second_name_is_cut(tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     (tmp_path / "log" / "a.log").symlink_to(other)
     os.link(other, tmp_path / "log" / "b.log")
-    freed, words = logs.relieve([f"{tmp_path}/log/*.log"], 0, 0)
-    assert freed == 0 and other.stat().st_size == 200_000
-    assert "b.log could not be cut" in "".join(words)
+    cuts = logs_bound.relieve([f"{tmp_path}/log/*.log"], 0)
+    assert not any(one.gone for one in cuts) and other.stat().st_size == 200_000
+    assert "b.log could not be cut" in "".join(one.said("") for one in cuts)
