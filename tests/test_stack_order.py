@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,19 @@ def test_each_example_plans_its_stack_on_bare_machines_as_the_golden_orders_say(
     if os.environ.get("DSDEPLOY_GOLDEN") == "write":
         golden.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     assert found == json.loads(golden.read_text(encoding="utf-8"))
+
+
+def test_no_host_of_the_air_gapped_example_is_told_of_a_server_outside() -> None:
+    """Plan and inventory as the golden files have them: packages, keys, weights, ZooKeeper, wheels."""
+    loaded = site.load(ROOT / "inventory" / "air-gapped" / "site.yml")
+    mirror = str(loaded.packages.mirror)
+    golden = ROOT / "tests" / "golden" / "air-gapped"
+    told = "".join(path.read_text(encoding="utf-8") for path in golden.iterdir())
+    servers = set(re.findall(r"https?://[^/\s\"']+", told))
+    assert servers == {mirror.removesuffix("/packages/")} and len(list(golden.iterdir())) == 3
+    orders = json.loads((golden / "orders.json").read_text(encoding="utf-8"))
+    urls = [one["url"] for order in orders.values() for one in (*order["keys"], *order["repositories"])]
+    assert len(urls) >= 4 and all(url.startswith(mirror) for url in urls)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,14 @@ def modules(matrix: Matrix, profile: Profile, host: Host) -> Iterator[Verdict]:
                           f"{packages.driver.branch} is not packaged with them here")  # fmt: skip
 
 
+def mixture(matrix: Matrix, profile: Profile, host: Host) -> Iterator[Verdict]:
+    """Several models among the GPUs an engine takes: it gives each an equal part."""
+    names = [shown for _, shown in kinds(matrix, host)]
+    if profile.cuda and len(names) > 1:
+        yield Verdict("warn", "gpu", f"GPUs of several models: {', '.join(names)}; an engine gives each an equal part: "
+                      "the smallest and the slowest decide (engine.devices can name those of one model)")  # fmt: skip
+
+
 def cautions(matrix: Matrix, profile: Profile, host: Host) -> Iterator[Verdict]:
     """What was seen to go wrong though no rule forbids it."""
     driver = driver_rules.effective(matrix, profile, host)

@@ -54,6 +54,7 @@ RULES: tuple[Rule, ...] = (
     gpu_rules.compute,
     gpu_rules.generation,
     gpu_rules.modules,
+    gpu_rules.mixture,
     gpu_rules.cautions,
     driver_rules.secure_boot,
     driver_rules.fabric,

@@ -29,15 +29,12 @@ missing: {description: Names that are not installed., returned: always, type: li
 from typing import List  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.dsdeploy_serving import Unknown, running  # noqa: E402
 
 WAY = (
     "stop the engine of this host while others carry the load (systemctl stop %s), then dsdeploy up SITE --only fabric "
     "--limit HOST, then dsdeploy up SITE"
 )
-
-
-class Unknown(Exception):
-    """systemd does not say what runs; its words are the message."""
 
 
 def missing(module: AnsibleModule, family: str, packages: List[str]) -> List[str]:
@@ -48,18 +45,6 @@ def missing(module: AnsibleModule, family: str, packages: List[str]) -> List[str
         there = {row[1] for row in rows if len(row) == 2 and row[0] == "installed"}
         return [name for name in packages if name not in there]
     return [name for name in packages if module.run_command(["rpm", "-q", name])[0] != 0]
-
-
-def running(module: AnsibleModule, units: List[str]) -> List[str]:
-    """Which of these units run; none where there is no systemd. Raises Unknown."""
-    program = module.get_bin_path("systemctl")
-    if not units or not program:
-        return []
-    words = [program, "list-units", "--no-legend", "--plain", "--state=active,activating", *units]
-    code, out, err = module.run_command(words)
-    if code != 0:
-        raise Unknown("whether an engine runs cannot be told, systemctl: %s" % (err.strip() or "exit code %d" % code))
-    return [line.split()[0] for line in out.splitlines() if line.split()]
 
 
 def main() -> None:

@@ -92,7 +92,7 @@ def _replace(path: str, content: str, owner: int, group: int, mode: int) -> None
     descriptor, draft = tempfile.mkstemp(dir=os.path.dirname(path), prefix="." + os.path.basename(path) + ".")
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content.encode("utf-8"))
+            stream.write(content.encode("utf-8", "surrogateescape"))  # bytes that were read so come back as they were
             stream.flush()
             os.fchown(descriptor, owner, group)
             os.fchmod(descriptor, mode)

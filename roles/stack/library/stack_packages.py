@@ -52,6 +52,7 @@ import os  # noqa: E402
 from typing import List, Union  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.dsdeploy_serving import Unknown, running  # noqa: E402
 from ansible.module_utils.dsdeploy_stack_apt import Apt, Refused  # noqa: E402
 from ansible.module_utils.dsdeploy_stack_plan import Work, held, work  # noqa: E402
 from ansible.module_utils.dsdeploy_stack_rpm import Rpm  # noqa: E402
@@ -68,18 +69,6 @@ HINT = {
     "linux-headers": HEADERS,
     "held broken": "another source's packages are in the way; the lines above name them",
 }
-
-
-def running(module: AnsibleModule, units: List[str]) -> List[str]:
-    """Which of these units run; none where there is no systemd. Raises Refused where systemd does not say."""
-    program = module.get_bin_path("systemctl")
-    if not units or not program:
-        return []
-    words = [program, "list-units", "--no-legend", "--plain", "--state=active,activating", *units]
-    code, out, err = module.run_command(words)
-    if code != 0:
-        raise Refused("whether an engine runs cannot be told, systemctl: %s" % (err.strip() or "exit code %d" % code))
-    return [line.split()[0] for line in out.splitlines() if line.split()]
 
 
 def backend(module: AnsibleModule) -> Union[Apt, Rpm]:
@@ -103,7 +92,7 @@ def left(module: AnsibleModule, manager: Union[Apt, Rpm]) -> Work:
 
 
 def change(module: AnsibleModule, manager: Union[Apt, Rpm], wanted: Work) -> List[str]:
-    """Rehearse, then do it; what was done. Raises Refused."""
+    """Rehearse, then do it; what was done. Raises Refused, or Unknown where systemd does not say what runs."""
     if module.check_mode:
         return wanted.sentences()
     if module.params["rehearse"]:
@@ -154,7 +143,7 @@ def main() -> None:
         loose = manager.unheld(packages, keep)
         if loose and not module.check_mode:
             manager.hold(packages, keep)
-    except Refused as error:
+    except (Refused, Unknown) as error:
         hint = next((say for word, say in HINT.items() if word in str(error)), "")
         module.fail_json(msg="%s%s" % (error, "; " + hint if hint else ""))
     done += ["hold %s" % name for name in loose]

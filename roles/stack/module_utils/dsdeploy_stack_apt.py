@@ -60,7 +60,10 @@ class Apt:
         gone = ["%s-" % name for name in [*work.unwanted, *work.strays] if name not in ours]
         if len(moved) == len(ours):
             return [*moved, *gone]
-        out = self._apt(["-s", *_ALLOW, "install", *self._words(work.missing), *moved, *gone])
+        try:
+            out = self._apt(["-s", *_ALLOW, "install", *self._words(work.missing), *moved, *gone])
+        except Refused:  # of two that exclude each other apt keeps the one that is there, until that is told to go
+            out = ""
         seen = {name for name, _ in _INST.findall(out)}
         return [*moved, *gone, *("%s-" % name for name in ours if name not in seen and name not in moved)]
 

@@ -51,10 +51,21 @@ class Rpm:
         """That all steps can be had; yum and dnf only say so with their exit code."""
         moved = self._moved(work)
         words = [*self._words(work.missing), *moved.values()]
-        if words:
-            self._checked([*self._install(), "--downloadonly", *words])
         gone = [name for name in [*work.unwanted, *work.strays] if name not in moved]
+        if words:
+            self._had(words, gone)
         return ["install %s" % word for word in words] + ["remove %s" % name for name in gone]
+
+    def _had(self, words: Sequence[str], gone: Sequence[str]) -> None:
+        """Raise Refused unless these can be had together. yum cannot plan with what it is to remove before: where such
+        a package excludes one of these, only whether each is there can be told."""
+        try:
+            self._checked([*self._install(), "--downloadonly", *words])
+        except Refused:
+            if self.manager != "yum" or not gone:
+                raise
+            for word in words:
+                self._checked([*self.program, "list", "--showduplicates", word])
 
     def apply(self, work: Work) -> None:
         """Step by step, the driver with what must equal it; last goes what is still of another one.
@@ -111,6 +122,7 @@ class Rpm:
             before = ""
         ours = "\n".join([_BEGIN, *(self._lock(name, packages[name]) for name in names), _END]) + "\n"
         head, _, rest = before.partition(_BEGIN + "\n")
+        head += "\n" if head and not head.endswith("\n") else ""  # somebody's last line may have no end
         after = head + ours + rest.partition(_END + "\n")[2]
         if after == before:
             return came

@@ -41,4 +41,6 @@ def signing_key() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def package_guard() -> ModuleType:
+    name = "ansible.module_utils.dsdeploy_serving"
+    sys.modules[name] = load(ROLE / "module_utils" / "dsdeploy_serving.py", name)
     return load(ROLE / "library" / "package_guard.py", "package_guard")

@@ -19,7 +19,9 @@ from dsdeploy.stacks import Host, matrix
 from dsdeploy.stacks.order import Order, order
 
 ROLE = Path(__file__).resolve().parents[3] / "roles" / "stack"
-UTILS = ("openpgp", "stack_plan", "stack_components", "stack_sources", "stack_apt", "stack_rpm", "stack_proof")
+UTILS = (
+    "openpgp", "serving", "stack_plan", "stack_components", "stack_sources", "stack_apt", "stack_rpm", "stack_proof",
+)  # fmt: skip
 
 
 def _load(name: str, path: Path) -> ModuleType:

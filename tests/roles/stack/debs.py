@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from .world import Package
+from .world import Package, distinct
 
 ARCHIVE = b"!<arch>\n"
 
@@ -75,7 +75,7 @@ def repository(folder: Path, packages: Iterable[Package], sign: list[str]) -> No
     """The files, their index, and the index's signature by the key that `sign` (gpg's words) has."""
     folder.mkdir(parents=True, exist_ok=True)
     index = ""
-    for package in packages:
+    for package in distinct(packages):
         content, name = deb(package), f"{package.name}_{package.version}_amd64.deb"
         (folder / name).write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from .world import Order, Package
+from .world import Order, Package, distinct
 
 # as on Rocky 9; Debian's dnf has other defaults in the last two
 CONF = """\
@@ -42,6 +42,7 @@ def _spec(package: Package, payload: Path, scripts: bool) -> str:
         *(f"Requires: {name} {relation} {epoch}{wanted}" for name, relation, wanted in package.needs),
         *(f"Provides: {one}" for one in package.provides if "anybranch" not in one),
         *(f"Conflicts: {name}" for name in package.excludes if "anybranch" not in name),
+        *(f"Obsoletes: {name}" for name in package.obsoletes),
         "%description", f"empty stand-in for {package.name}",
         "%install", "mkdir -p %{buildroot}",
         *(f"install -D -m 0755 {payload}/{path} %{{buildroot}}/{path}" for path in package.files),
@@ -63,7 +64,7 @@ class Builder:
     """
 
     def __init__(self, folder: Path, sign: list[str], scripts: bool = False) -> None:
-        self.folder, self.made = folder, {}  # type: Path, dict[tuple[str, str, str], Path]
+        self.folder, self.made = folder, {}  # type: Path, dict[tuple[object, ...], Path]
         self.scripts = scripts
         home = sign[sign.index("--homedir") + 1]
         self.signing = [
@@ -76,13 +77,14 @@ class Builder:
         ]
 
     def rpm(self, package: Package) -> Path:
-        name = (package.name, package.version, package.stream)
+        name = (package.name, package.version, package.stream, package.needs)
         if name not in self.made:
             self.made[name] = self._build(package)
         return self.made[name]
 
     def _build(self, package: Package) -> Path:
-        top = self.folder / f"{package.name}-{package.version}-{package.stream.replace(':', '_') or 'plain'}"
+        kind = f"{package.stream.replace(':', '_') or 'plain'}-{abs(hash(package.needs))}"
+        top = self.folder / f"{package.name}-{package.version}-{kind}"
         top.mkdir(parents=True)
         for path, content in package.files.items():
             (top / path).parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +104,7 @@ def repository(folder: Path, packages: Iterable[Package], builder: Builder) -> N
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     streams: dict[str, list[str]] = {}
-    wanted = list({(one.name, one.version, one.stream): one for one in packages}.values())
+    wanted = distinct(packages)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         built = list(pool.map(builder.rpm, wanted))
     for package, path in zip(wanted, built, strict=True):

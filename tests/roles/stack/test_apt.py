@@ -1,4 +1,4 @@
-"""The stack role's programs against the real apt and dpkg, for every profile on every Debian and Ubuntu it is for.
+"""The stack role's programs against the real apt and dpkg; every profile on every Debian and Ubuntu is in test_matrix.
 
 The repositories are made here (empty payloads, true names and versions), signed, and served over HTTP.
 """
@@ -14,13 +14,12 @@ import pytest
 from dsdeploy.stacks.order import Order
 
 from . import world
-from .conftest import Key, combinations, told
+from .conftest import Key, told
 from .debs import Root, repository
 
 sources = sys.modules["stack_sources"]
 plan = sys.modules["ansible.module_utils.dsdeploy_stack_plan"]
 apt = sys.modules["ansible.module_utils.dsdeploy_stack_apt"]
-proof = sys.modules["ansible.module_utils.dsdeploy_stack_proof"]
 
 
 def publish(mirror: tuple[str, Path], order: Order, key: Key, newer: bool = True) -> None:
@@ -67,47 +66,6 @@ def install(root: Root, order: Order) -> list[str]:
 @pytest.fixture
 def root(tmp_path: Path) -> Root:
     return Root(tmp_path / "root")
-
-
-@pytest.mark.parametrize(("profile", "distribution"), combinations("debian"))
-def test_a_stack_is_installed_held_left_alone_by_upgrades_and_done_once(
-    profile: str, distribution: str, mirror: tuple[str, Path], key: Key, root: Root
-) -> None:
-    order = told(profile, distribution, mirror[0], key)
-    publish(mirror, order, key)
-    assert name_sources(root, order)
-    assert install(root, order)
-    there = apt.Apt(root.run).installed()
-    for one in (one for step in order["steps"] for one in step):
-        assert plan.matches(there[one["name"]], one["version"]), one
-    drivers = {plan.driver_version(there[name]) for name in there if plan.among(name, order["family_names"])} - {""}
-    assert drivers == {order["driver"]}, "a part of the driver is of another version"
-    # there is something newer of nearly everything, and nothing moves
-    assert "Inst " not in root.do("apt-get", "-s", "-o", "Debug::NoLocking=1", "dist-upgrade")
-    root.do("apt-get", "-y", "dist-upgrade")
-    assert apt.Apt(root.run).installed() == there
-    # a second run finds nothing to do, and does not even ask the repositories
-    root.commands.clear()
-    assert name_sources(root, order) == [] and install(root, order) == []
-    assert not [command for command in root.commands if command[0] == "apt-get"]
-
-
-@pytest.mark.parametrize(("profile", "distribution"), combinations("debian"))
-def test_the_installed_libraries_say_the_versions_of_the_stack(
-    profile: str, distribution: str, mirror: tuple[str, Path], key: Key, root: Root
-) -> None:
-    order = told(profile, distribution, mirror[0], key)
-    publish(mirror, order, key, newer=False)
-    name_sources(root, order)
-    install(root, order)
-    asked = [check for check in order["checks"] if check["what"] in ("cudnn", "nccl")]
-    assert asked
-    for check in asked:
-        at = {**check, "library": str(root.path / "usr/lib" / check["library"])}
-        assert proof.proven(at, root.run)["ok"], proof.proven(at, root.run)
-        assert not proof.proven({**at, "expect": "1"}, root.run)["ok"]
-    nvcc = next(check for check in order["checks"] if check["what"] == "toolkit")
-    assert proof.proven({**nvcc, "command": f"{root.path}{nvcc['command']}"}, root.run)["ok"]
 
 
 def test_without_the_preferred_versions_a_metapackage_would_pull_the_newest_driver(

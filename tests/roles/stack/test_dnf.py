@@ -1,7 +1,8 @@
-"""The stack role's programs against the real dnf and rpm, for every profile on EL8 and EL9.
+"""The stack role's programs against the real dnf and rpm; every profile on every EL is in test_matrix.
 
 The packages are made here with rpmbuild (empty payloads, true names, versions and streams), signed, and served over
-HTTP. EL7's yum exists nowhere any more but on EL7: its words are looked at in test_words.
+HTTP. EL7's yum exists nowhere any more but on EL7: its words are looked at in test_words, and dnf takes them in its
+place in test_matrix.
 """
 
 from __future__ import annotations
@@ -16,20 +17,18 @@ import pytest
 from dsdeploy.stacks.order import Order
 
 from . import rpms, world
-from .conftest import Key, combinations, told
+from .conftest import Key, told
 from .rpms import Builder, Root
 
 sources = sys.modules["stack_sources"]
 plan = sys.modules["ansible.module_utils.dsdeploy_stack_plan"]
 rpm = sys.modules["ansible.module_utils.dsdeploy_stack_rpm"]
-proof = sys.modules["ansible.module_utils.dsdeploy_stack_proof"]
 
 TOOLS = [tool for tool in ("dnf", "rpmbuild", "rpmsign", "createrepo_c", "modifyrepo_c") if not shutil.which(tool)]
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(TOOLS), reason=f"missing here: {', '.join(TOOLS)} (apt install dnf rpm createrepo-c)"),
 ]
-EL = [pair for pair in combinations("redhat") if pair[1] != "centos7"]
 
 
 @pytest.fixture(scope="session")
@@ -80,34 +79,10 @@ def install(root: Root, order: Order) -> list[str]:
     return done
 
 
-@pytest.mark.parametrize(("profile", "distribution"), EL)
-def test_a_stack_is_installed_held_left_alone_by_upgrades_and_done_once(
-    profile: str, distribution: str, mirror: tuple[str, Path], key: Key, root: Root, builder: Builder
-) -> None:
-    order = told(profile, distribution, mirror[0], key)
-    publish(mirror, order, key, builder)
-    assert name_sources(root, order)
-    assert install(root, order)
-    there = backend(root, order).installed()
-    for one in (one for step in order["steps"] for one in step):
-        assert plan.matches(there[one["name"]], one["version"]), one
-    drivers = {plan.driver_version(there[name]) for name in there if plan.among(name, order["family_names"])} - {""}
-    assert drivers == {order["driver"]}, "a part of the driver is of another version"
-    root.dnf("upgrade")
-    assert backend(root, order).installed() == there, "an upgrade moved what is held"
-    for check in order["checks"]:
-        if check["what"] in ("cudnn", "nccl"):
-            at = {**check, "library": str(root.path / "usr/lib" / check["library"])}
-            assert proof.proven(at, root.run)["ok"], proof.proven(at, root.run)
-    root.commands.clear()
-    assert name_sources(root, order) == [] and install(root, order) == []
-    assert not [command for command in root.commands if command[0] == "dnf"]
-
-
 def test_without_the_lock_an_upgrade_moves_the_stack(
     mirror: tuple[str, Path], key: Key, root: Root, builder: Builder
 ) -> None:
-    """What the lock is for: the upgrade of the test above would move something, were it not there."""
+    """What the lock is for: the upgrade that moves nothing in test_matrix would move something, were it not there."""
     order = told("cuda13", "el9", mirror[0], key)
     publish(mirror, order, key, builder)
     name_sources(root, order)

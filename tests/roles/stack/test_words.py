@@ -176,6 +176,40 @@ def test_a_lock_list_keeps_what_is_somebody_elses(tmp_path: Path) -> None:
     assert lines[0] == "kernel-0:5.14.0-1.*" and "a-0:1-1.*" not in lines
 
 
+def test_a_last_line_without_its_end_stays_a_line_of_somebody_elses(tmp_path: Path) -> None:
+    folder = tmp_path / "etc/dnf/plugins"
+    folder.mkdir(parents=True)
+    (folder / "versionlock.list").write_text("kernel-0:5.14.0-1.*")
+    (folder / "versionlock.conf").write_text("[main]\nenabled=1\n")
+    manager = rpm.Rpm(lambda _: (0, "a\t0\t1-1\n", ""), root=str(tmp_path))
+    assert manager.hold(manager.installed(), ["a"]) and not manager.hold(manager.installed(), ["a"])
+    lines = (folder / "versionlock.list").read_text().splitlines()
+    assert lines[0] == "kernel-0:5.14.0-1.*" and "a-0:1-1.*" in lines
+
+
+def test_yum_that_cannot_plan_with_what_it_removes_first_is_asked_for_each_package_alone(tmp_path: Path) -> None:
+    said: list[list[str]] = []
+    there = {"nvidia-fabricmanager-535": True, "nvidia-fabricmanager-999": False}
+
+    def run(command: list[str]) -> tuple[int, str, str]:
+        said.append(command)
+        if "--downloadonly" in command:
+            return 1, "", "Error: nvidia-fabricmanager-470 conflicts with nvidia-fabricmanager-535"
+        if "list" in command and "--showduplicates" in command and "available" not in command:
+            return (0, "", "") if there[command[-1].rsplit("-535.", 1)[0]] else (1, "", "Error: No matching Packages")
+        return 0, "", ""
+
+    manager = rpm.Rpm(run, "yum", "535.129.03", "proprietary", ["*nvidia*"], root=str(tmp_path))
+    step = [{"name": "nvidia-fabricmanager-535", "version": "535.129.03*"}]
+    old = plan.Work([step], [], ["nvidia-fabricmanager-470"])
+    assert manager.rehearse(old) == ["install nvidia-fabricmanager-535-535.129.03*", "remove nvidia-fabricmanager-470"]
+    with pytest.raises(apt.Refused, match="conflicts"):
+        manager.rehearse(plan.Work([step]))  # nothing goes before: it is as yum says
+    with pytest.raises(apt.Refused, match="No matching"):
+        manager.rehearse(plan.Work([[{**step[0], "name": "nvidia-fabricmanager-999"}]], [], old.strays))
+    assert not [command for command in said if "remove" in command]
+
+
 @pytest.mark.parametrize(
     ("installed", "wanted", "same"),
     [

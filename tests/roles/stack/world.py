@@ -1,16 +1,18 @@
 """The packages NVIDIA's repositories would offer for an order: true names and versions, empty payloads.
 
 Made from dsdeploy's own order for a stack on a distribution, so that a name or version that changes there changes
-here. Payloads are empty but for what reports a version: small real libraries made with gcc, and an `nvcc` that is
-a script. Dependencies are of the kind real ones are: a metapackage asks for its parts by `>=`, parts of a driver for
-each other by `=`, two kinds of kernel modules and two branches' Fabric Managers exclude each other.
+here. Payloads are empty but for what reports a version: small real libraries made with gcc, and scripts, `nvcc` and
+`nv-fabricmanager`. Dependencies are of the kind real ones are: a metapackage asks for its parts by `>=`, parts of a
+driver for each other by `=`, two kinds of kernel modules exclude each other. Fabric Managers have the relations of
+NVIDIA's own packaging (yum- and apt-packaging-fabric-manager), and all own the same program.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -29,6 +31,7 @@ class Package:
     needs: tuple[tuple[str, str, str], ...] = ()
     excludes: tuple[str, ...] = ()
     provides: tuple[str, ...] = ()
+    obsoletes: tuple[str, ...] = ()  # rpm alone; deb says it with the names it excludes
     files: dict[str, bytes] = field(default_factory=dict, compare=False, hash=False)
     stream: str = ""
 
@@ -79,7 +82,7 @@ def offered(told: Order, newer: bool = True) -> list[Package]:
             for version in (told["driver"], *extra):
                 meta = name.startswith(("nvidia-open", "cuda-drivers", "nvidia-driver-branch"))
                 made = parts(name, version + release, branch, family, told["stream"]) if meta else [
-                    Package(name, version + release, stream=told["stream"])]  # fmt: skip
+                    _beside(name, version + release, family, told["stream"])]  # fmt: skip
                 for package in made:
                     add(package)
         elif name.startswith("nvidia-driver-pinning"):
@@ -92,6 +95,28 @@ def offered(told: Order, newer: bool = True) -> list[Package]:
         add(Package(name, "99.0-1", (("nvidia-driver" if branch == "580" else next(
             n for n, _ in found if n.startswith("nvidia-driver")), ">=", "0"),)))  # fmt: skip
     return list(found.values())
+
+
+def distinct(packages: Iterable[Package]) -> list[Package]:
+    """One of each name and version, the first: a repository has one file of a name, whatever else it is to hold."""
+    return list({(one.name, one.version, one.stream): one for one in reversed(list(packages))}.values())[::-1]
+
+
+def _beside(name: str, version: str, family: str, stream: str) -> Package:
+    """Fabric Manager or NSCQ: what has the driver's version and is no part of it."""
+    if "fabric" not in name:
+        return Package(name, version, stream=stream)
+    script = f"#!/bin/sh\necho 'Fabric Manager version is : {version.rsplit('-', 1)[0]}'\n".encode()
+    made = Package(name, version, files={"usr/bin/nv-fabricmanager": script}, stream=stream)
+    if family == "apt":
+        common = ("nvidia-fabricmanager",) if name != "nvidia-fabricmanager" else ()
+        return replace(made, excludes=common, provides=common)
+    if name == "nvidia-fabric-manager":
+        return replace(made, provides=("nvidia-fabricmanager",), obsoletes=("nvidia-fabricmanager",))
+    if name != "nvidia-fabricmanager":
+        common = ("nvidia-fabricmanager-branch",)
+        return replace(made, excludes=common, provides=common, obsoletes=("nvidia-fabricmanager",))
+    return made
 
 
 def next_branch(told: Order) -> Order:

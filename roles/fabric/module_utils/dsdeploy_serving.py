@@ -1,0 +1,1 @@
+../../host/module_utils/dsdeploy_serving.py
