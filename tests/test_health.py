@@ -67,6 +67,33 @@ def test_min_serving_is_the_sites_where_it_says_so() -> None:
     assert settings.variables(said)["health_min_serving"] == 0
 
 
+@pytest.mark.parametrize(("changes", "least"), [({}, 1), ({"engine": {"devices": [2, 3]}}, 4), ({"stack": "cpu"}, 0)])
+def test_a_site_that_names_no_number_of_gpus_needs_those_its_engines_are_given(
+    changes: dict[str, Any], least: int
+) -> None:
+    told = Site.model_validate({**TOLD, "health": {}, **changes})
+    assert settings.variables(told)["health_gpus_least"] == least
+    asked = facts.reader(GpuReport).arguments(told, "gpu1")
+    assert asked == ({"least": least} if least else None)
+    named = Site.model_validate({**TOLD, "health": {"gpus": 8}})
+    assert facts.reader(GpuReport).arguments(named, "gpu1") == {"expected": 8}
+
+
+def test_a_report_of_an_earlier_edition_that_knows_no_least_is_asked_without(tmp_path: Path) -> None:
+    program = tmp_path / "gpu_report.py"
+    program.write_text(
+        "import sys\nsys.exit(2) if '--least' in sys.argv else print('{\"count\": 3, \"problems\": []}')\n"
+    )
+    fact = facts.reader(GpuReport)
+    command = fact.command(least=1).replace(PROGRAM, str(program))
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    found = fact.process(done.stdout.splitlines())
+    assert (found.count, found.problems) == (3, ()) and done.stdout.count("count") == 1
+    program.write_text('print(\'{"count": 3, "problems": []}\')\n')
+    again = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert again.stdout.count("count") == 1
+
+
 @pytest.mark.parametrize(
     ("state", "words"),
     [

@@ -9,6 +9,7 @@ from dsdeploy.facts import gpu_host
 from dsdeploy.facts.fact import Fact
 from dsdeploy.facts.lines import count, documents, text
 from dsdeploy.facts.python import PYTHON
+from dsdeploy.health import settings
 
 if TYPE_CHECKING:
     from dsdeploy.site import Site
@@ -51,13 +52,17 @@ class GpuReportFact(Fact[GpuReport]):
     def arguments(self, site: Site, host: str) -> dict[str, Any] | None:
         found = gpu_host.arguments(site, host)
         expected = site.health.gpus if site.health else None
-        return found if found is None or expected is None else {"expected": expected}
+        return (
+            found if found is None else {"least": settings.least(site)} if expected is None else {"expected": expected}
+        )
 
-    def command(self, expected: int | None = None) -> str:
-        words = f" --expected {expected}" if expected is not None else ""
+    def command(self, expected: int | None = None, least: int = 0) -> str:
+        words = f"--expected {expected}" if expected is not None else f"--least {least}"
+        report = f"timeout -k 1 {SECONDS} {PYTHON} -B {PROGRAM} report"
         return (
             f"[ -f {PROGRAM} ] || exit 0; echo installed\n"
-            f'timeout -k 1 {SECONDS} {PYTHON} -B {PROGRAM} report{words}; echo; echo "end $?"'
+            # a program that an earlier `up` put there may not know the word
+            f'{report} {words} 2>/dev/null || {{ [ $? -eq 2 ] && {report}; }}; echo; echo "end $?"'
         )
 
     def process(self, output: list[str]) -> GpuReport:

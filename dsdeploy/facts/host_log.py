@@ -64,7 +64,7 @@ class HostLogFact(Fact[HostLog]):
                 ("haproxy", "haproxy.service"),
             )
         )
-        kernel = f"grep -E 'Xid|NVRM|Out of memory: Killed|oom-kill' | tail -n {_LINES}"
+        kernel = f"grep -E 'Xid|NVRM|[Oo]ut of memory: Killed|oom-kill' | tail -n {_LINES}"
         check = "timeout 10 /usr/sbin/haproxy -c -f /etc/haproxy/haproxy.cfg"
         return f"""{_SINCE}
 {units}

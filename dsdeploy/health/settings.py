@@ -22,6 +22,7 @@ def variables(site: Site) -> dict[str, Any]:
         "health_min_serving": min_serving(site),
         "health_zookeeper": [f"{_bracketed(member.address)}:{zookeeper}" for member in site.members],
         "health_gpus": health.gpus,
+        "health_gpus_least": least(site),
         "health_interval_s": math.ceil(health.interval),
         "health_deadline_s": health.deadline,
         "health_strikes": health.strikes,
@@ -44,6 +45,14 @@ def min_serving(site: Site) -> int:
     """As the site file says, else all engines but one."""
     said = site.health.min_serving if site.health else None
     return len(heads(site)) - 1 if said is None else said
+
+
+def least(site: Site) -> int:
+    """GPUs every engine host has at least, where the site file does not say how many: those its engines are given by
+    number, else one. 0 for a stack that needs none."""
+    if site.stack == "cpu":
+        return 0
+    return 1 if isinstance(site.engine.devices, str) else max(site.engine.devices, default=0) + 1
 
 
 def _bracketed(address: str) -> str:

@@ -36,13 +36,12 @@ class Branches:
 
 def offer(mirror: Path, url: str, key: Key, scratch: Path, plugin: bytes) -> Branches:
     """Everything, below the mirror's folder that `url` names. `plugin`: versionlock's file of the stand-in's shelf."""
-    ours = gpu_world.compiled(scratch)
     deb, rpm = (told(STACK, name, url, key) for name in ("debian12", "el9"))
     branches = Branches(str(deb["driver"]), str(world.next_branch(deb)["driver"]))
-    gpu_world.debs(mirror, url, key, deb, _equipped(_stock(deb), branches, ours, gpu_world.DEBIAN))
+    gpu_world.debs(mirror, url, key, deb, _equipped(_stock(deb), branches, scratch, gpu_world.DEBIAN))
     builder = rpms.Builder(scratch / "rpms", key.words, scripts=True)
     other = world.offered(told(STACK, "el9", url, key, gpus=(VOLTA,)))
-    packages = _equipped([*_stock(rpm), *other], branches, ours, "usr/lib64")
+    packages = _equipped([*_stock(rpm), *other], branches, scratch, "usr/lib64")
     rpms.publish(mirror, url, rpm, packages, builder, key.public)
     rpms.repository(mirror / BASEOS, baseos(plugin), builder)
     (mirror / BASEOS / "RPM-GPG-KEY-Rocky-9").write_text(key.public)
@@ -54,9 +53,9 @@ def _stock(order: Order) -> list[Package]:
     return [*world.offered(order), *world.compilers(order), *world.offered(world.next_branch(order), newer=False)]
 
 
-def _equipped(packages: list[Package], branches: Branches, ours: gpu_world.Ours, folder: str) -> list[Package]:
-    first = gpu_world.equipped(packages, branches.now, ours, folder)
-    return gpu_world.equipped(first, branches.after, ours, folder)
+def _equipped(packages: list[Package], branches: Branches, scratch: Path, folder: str) -> list[Package]:
+    first = gpu_world.equipped(packages, branches.now, scratch, folder)
+    return gpu_world.equipped(first, branches.after, scratch, folder)
 
 
 def baseos(plugin: bytes) -> list[Package]:

@@ -6,11 +6,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..roles.health.conftest import gpus
-from . import gpu_world
+from . import gpu_machine, gpu_world
 from .conftest import Lab
 
 METRICS = "cat /var/lib/prometheus/node-exporter/dsdeploy_gpu.prom"
@@ -36,9 +37,9 @@ class Gpus(Lab):
         done: dict[str, Any] = json.loads(self.run("up", str(self.site), "--yes", "--json", "--only", only).stdout)
         return done
 
-    def answer(self, host: str, more: str = "", log: str = "") -> None:
-        """What the driver of a host says from now on, and its kernel's log; then the timer's look."""
-        said = gpus(self.counts[host], more)
+    def answer(self, host: str, more: str = "", log: str = "", count: int | None = None) -> None:
+        """What the driver of a host says from now on of its GPUs, or of so many, and its kernel's log."""
+        said = gpus(self.counts[host] if count is None else count, more)
         self.tell(host, f"cat > {gpu_world.ANSWERS} <<'END'\n{said}END\ncat > /srv/gpu/kernel.log <<'END'\n{log}END")
 
     def look(self, host: str) -> tuple[dict[str, Any], dict[str, float]]:
@@ -53,6 +54,18 @@ class Gpus(Lab):
         return found
 
     def watched(self, code: int = 1) -> dict[str, list[str]]:
-        """Host -> what `status`, which ends with this code, says of its GPUs."""
+        """GPU host -> what `status`, which ends with this code, says of its GPUs."""
         hosts = self.status(code)["hosts"]
-        return {name: [one for one in host["watched"] if one.startswith("gpu:")] for name, host in hosts.items()}
+        return {name: [one for one in hosts[name]["watched"] if one.startswith("gpu:")] for name in self.counts}
+
+    def loaded(self, host: str) -> str:
+        """The driver in memory."""
+        return self.tell(host, "cat /sys/module/nvidia/version").strip()
+
+    def boots(self) -> dict[str, str]:
+        """GPU host -> the id of its boot."""
+        return {host: self.tell(host, f"cat {gpu_machine.BOOT}").strip() for host in self.counts}
+
+    def mains(self) -> AbstractContextManager[gpu_machine.Mains]:
+        """While it lasts a GPU host that restarts comes back."""
+        return gpu_machine.mains([self.machine(host) for host in self.counts])

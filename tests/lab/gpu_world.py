@@ -1,9 +1,8 @@
-"""What makes a lab machine a GPU host: a bus with GPUs on it, NVIDIA's packages from a mirror, a driver that answers.
+"""What makes a lab machine a GPU host: NVIDIA's packages from a mirror, and a driver that answers.
 
-Packages have their true names and versions and empty payloads, but for libnvidia-ml.so (ours: it answers from a file),
-nvidia-smi (ours: it asks that library), the libraries that tell a version, and units. The bus is a folder mounted over
-sysfs', the kernel's log a file that a `journalctl` in front of the real one reads: machines of the lab share a kernel,
-and its log is not ours to write to.
+gpu_machine has what lies below the operating system. Packages have their true names and versions and empty payloads,
+but for libnvidia-ml.so (ours: it answers from a file, beside the module of its version alone), nvidia-smi, libraries
+that tell a version, what a module was built of, and units.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from dsdeploy.stacks import matrix
@@ -27,18 +26,6 @@ STACK = "cuda12.8"
 ANSWERS = "/srv/gpu/nvml"
 DEBIAN = "usr/lib/x86_64-linux-gnu"
 UNIT = b"[Service]\nExecStart=/bin/true\nRemainAfterExit=yes\n[Install]\nWantedBy=multi-user.target\n"
-JOURNAL = """#!/bin/sh
-# of the tests: what the kernel says stands in a file, all else is the journal's
-case " $* " in *" -k "*) exec cat /srv/gpu/kernel.log ;; *) exec /usr/bin/journalctl "$@" ;; esac
-"""
-
-
-@dataclass(frozen=True)
-class Ours:
-    """A driver's two ways to answer: NVML, which reads its answers where the hosts have them, and nvidia-smi."""
-
-    library: bytes
-    smi: bytes
 
 
 def product(folder: Path, key: Key, *instead: str) -> Path:
@@ -56,10 +43,13 @@ def product(folder: Path, key: Key, *instead: str) -> Path:
 
 
 def offer(mirror: Path, url: str, key: Key, scratch: Path) -> None:
-    """NVIDIA's repository for Debian 12 below the mirror's folder."""
+    """NVIDIA's repository for Debian 12 below the mirror's folder: what is ordered, what is newer, the next branch."""
     order = told(STACK, "debian12", url, key)
-    packages = [*world.offered(order), *world.compilers(order)]
-    debs(mirror, url, key, order, equipped(packages, str(order["driver"]), compiled(scratch)))
+    after = world.next_branch(order)
+    packages = [*world.offered(order), *world.compilers(order), *world.offered(after, newer=False)]
+    for driver in (str(order["driver"]), str(after["driver"])):
+        packages = equipped(packages, driver, scratch)
+    debs(mirror, url, key, order, packages)
 
 
 def debs(mirror: Path, url: str, key: Key, order: Order, packages: Iterable[Package]) -> None:
@@ -71,11 +61,17 @@ def debs(mirror: Path, url: str, key: Key, order: Order, packages: Iterable[Pack
         (mirror / one["url"].removeprefix(url)).write_text(key.public)
 
 
-def equipped(packages: Iterable[Package], driver: str, ours: Ours, folder: str = DEBIAN) -> list[Package]:
-    """The same packages, those of this driver with what it needs to be one: our NVML in `folder`, units, a version."""
+def equipped(packages: Iterable[Package], driver: str, scratch: Path, folder: str = DEBIAN) -> list[Package]:
+    """The same packages, those of this driver with what it needs to be one: our NVML in `folder`, nvidia-smi, what its
+    module was built of, units, a version."""
     files = {
-        "libnvidia-compute": {f"{folder}/libnvidia-ml.so.{driver}": ours.library},
-        "nvidia-driver": {"usr/bin/nvidia-smi": ours.smi},
+        "libnvidia-compute": {f"{folder}/libnvidia-ml.so.{driver}": compiled(scratch, driver).read_bytes()},
+        "nvidia-driver": {"usr/bin/nvidia-smi": (Path(__file__).parent / "nvidia_smi.py").read_bytes()},
+        **{
+            f"{kernel}-{modules}-dkms": {f"usr/src/nvidia{flavour}-{driver}/dkms.conf": b"# built already\n"}
+            for kernel in ("nvidia-kernel", "kmod-nvidia")
+            for modules, flavour in (("open", "-open"), ("proprietary", ""))
+        },
         "nvidia-persistenced": {"usr/lib/systemd/system/nvidia-persistenced.service": UNIT},
         "nvidia-fabricmanager": {
             "usr/lib/systemd/system/nvidia-fabricmanager.service": UNIT,
@@ -88,13 +84,14 @@ def equipped(packages: Iterable[Package], driver: str, ours: Ours, folder: str =
     ]
 
 
-def compiled(scratch: Path) -> Ours:
-    """Both, made by the compiler of this computer."""
-    nvml, smi = ROOT / "tests" / "roles" / "health" / "fake_nvml.c", ROOT / "tests" / "lab" / "fake_smi.c"
-    shared = ["-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1", f'-DANSWERS="{ANSWERS}"']
-    for made, source, words in ((scratch / "libnvidia-ml.so", nvml, shared), (scratch / "nvidia-smi", smi, [])):
-        subprocess.run(["gcc", "-Wall", "-Werror", *words, "-o", str(made), str(source)], check=True)
-    return Ours((scratch / "libnvidia-ml.so").read_bytes(), (scratch / "nvidia-smi").read_bytes())
+def compiled(scratch: Path, driver: str) -> Path:
+    """Our NVML of this driver, which reads its answers where the hosts have them."""
+    made = scratch / f"libnvidia-ml.so.{driver}"
+    source = ROOT / "tests" / "roles" / "health" / "fake_nvml.c"
+    words = ["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1", f'-DANSWERS="{ANSWERS}"',
+             f'-DDRIVER="{driver}"']  # fmt: skip
+    subprocess.run([*words, "-o", str(made), str(source)], check=True)
+    return made
 
 
 def wrong(url: str) -> str:
@@ -120,16 +117,3 @@ FAST = """
 mv /srv/aside/dsdeploy-stack /etc/apt/preferences.d/; mv /srv/aside/52dsdeploy-stack /etc/apt/apt.conf.d/
 apt-mark hold $(cat /srv/aside/held)
 """
-
-
-def bus(gpus: int, switches: int = 0) -> str:
-    """Shell lines that put so many H200 and NVSwitches on a machine's bus, in front of whatever it has."""
-    lines = ["set -e; mkdir -p /srv/gpu/bus; touch /srv/gpu/kernel.log"]
-    devices = [(0x17 + i, "0x030200", "0x2335") for i in range(gpus)]
-    devices += [(0xC0 + i, "0x068000", "0x22a3") for i in range(switches)]
-    for number, kind, device in devices:
-        place = f"/srv/gpu/bus/0000:{number:02x}:00.0"
-        lines.append(f"mkdir -p {place}; cd {place}; echo 0x10de >vendor; echo {kind} >class; echo {device} >device")
-    lines.append("mountpoint -q /sys/bus/pci/devices || mount --bind /srv/gpu/bus /sys/bus/pci/devices")
-    lines.append(f"cat > /usr/local/bin/journalctl <<'END'\n{JOURNAL}END\nchmod 755 /usr/local/bin/journalctl")
-    return "\n".join(lines)

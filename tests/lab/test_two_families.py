@@ -14,7 +14,7 @@ import pytest
 from dsdeploy import output
 
 from ..roles.stack.conftest import Key
-from . import dnf_image, families, gpu_world
+from . import dnf_image, families, gpu_machine, gpu_world
 from .conftest import PROMPT, why_not
 from .families import Branches
 from .gpu_lab import Gpus
@@ -87,8 +87,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Families]:
     made.branches = families.offer(mirror, URL, key, folder, plugin)
     made.tell("rocky", families.release(URL))
     for host in COUNT:
-        made.tell(host, gpu_world.bus(COUNT[host], SWITCHES[host]))
-        made.answer(host, f"driver = {made.branches.now}")
+        made.tell(host, gpu_machine.equip(COUNT[host], SWITCHES[host]))
+        made.answer(host)
     yield made
     made.run("lab", "down", "--site", str(made.site))
     shutil.rmtree(folder, ignore_errors=True)
@@ -142,10 +142,16 @@ def test_an_upgrade_by_hand_moves_nothing_and_without_the_lock_it_would(lab: Fam
 
 def test_the_next_branch_comes_in_order_and_is_kept(lab: Families) -> None:
     families.next_branch(lab.folder / "product", lab.branches)
-    assert lab.stage("stack")["changed"] > 0
+    before = lab.boots()
+    with lab.mains() as on:
+        assert lab.stage("stack")["changed"] > 0
+    now = lab.boots()
+    # the module of the first branch was in memory: each host came back once, the one that is router and member behind
+    assert on.starts == [lab.machine(host) for host in ("rocky", "deb")]
+    assert all(now[host] != before[host] for host in COUNT)
     for host in COUNT:
         has_stack(lab, host, lab.branches.after)
-        lab.answer(host, f"driver = {lab.branches.after}")
+        assert lab.loaded(host) == lab.branches.after
     # driver and Fabric Manager in one transaction: there was no moment with two versions
     query = "rpm -q --qf '%{INSTALLTID}\\n' nvidia-open nvidia-driver libnvidia-compute nvidia-fabricmanager"
     assert len(set(lab.tell("rocky", query).split())) == 1

@@ -8,6 +8,7 @@
  *     gpu0.mig = error:3                    one question fails
  *
  * The file is read at each question. What has no line is not supported (3). The prototypes are NVML's own.
+ * Compiled for a DRIVER (its version) it begins only beside the module of that version in memory, as the real one.
  * Nothing here was seen on hardware; it is what pynvml calls, and no more.
  */
 #include <stdio.h>
@@ -82,14 +83,36 @@ static R words(R said, const char *value, char *out, unsigned size) {
     return OK;
 }
 
-R nvmlInitWithFlags(unsigned flags) { char v[64]; R r = host("init", v, sizeof v); (void)flags; return r == UNSUPPORTED ? OK : r; }
+#ifdef DRIVER
+static R module(void) {
+    char v[64] = "";
+    FILE *file = fopen("/sys/module/nvidia/version", "r");
+    if (!file) return 9;
+    if (!fgets(v, sizeof v, file)) v[0] = 0;
+    fclose(file);
+    v[strcspn(v, "\n")] = 0;
+    return strcmp(v, DRIVER) ? 18 : OK;
+}
+#else
+static R module(void) { return OK; }
+#endif
+R nvmlInitWithFlags(unsigned flags) {
+    char v[64];
+    R r = host("init", v, sizeof v);
+    (void)flags;
+    return r == UNSUPPORTED || r == OK ? module() : r;
+}
 R nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
 R nvmlShutdown(void) { return OK; }
 const char *nvmlErrorString(R r) {
     return r == 15 ? "GPU is lost" : r == 16 ? "GPU requires reset" : r == 18 ? "Driver/library version mismatch"
          : r == 9 ? "Driver Not Loaded" : r == 3 ? "Not Supported" : r == 999 ? "Unknown Error" : "some error";
 }
+#ifdef DRIVER
+R nvmlSystemGetDriverVersion(char *out, unsigned n) { return words(OK, DRIVER, out, n); }
+#else
 R nvmlSystemGetDriverVersion(char *out, unsigned n) { char v[96]; return words(host("driver", v, sizeof v), v, out, n); }
+#endif
 R nvmlSystemGetCudaDriverVersion(int *out) { char v[64]; R r = host("cuda", v, sizeof v); if (!r) *out = atoi(v); return r; }
 R nvmlDeviceGetCount_v2(unsigned *out) { char v[64]; R r = host("count", v, sizeof v); if (!r) *out = (unsigned)atoi(v); return r; }
 R nvmlDeviceGetHandleByIndex_v2(unsigned i, void **out) {

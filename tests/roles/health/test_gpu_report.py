@@ -45,6 +45,32 @@ def test_a_driver_without_a_gpu_is_one_only_where_gpus_are_expected(host: Host) 
 
 
 @pytest.mark.parametrize(
+    "answers", ["count = 0\ndriver = 580.95.05\n", "init = error:9", None], ids=["ok", "none", "off"]
+)
+def test_a_host_that_needs_gpus_and_has_none_says_so_whatever_its_driver_does(host: Host, answers: str | None) -> None:
+    """The driver of a host that lost all of its cards is content, or refuses to be loaded: both look like a host that
+    never had any."""
+    found = host.report(answers, "--least", "1")
+    assert said(found) == ["bad host: no NVIDIA GPU is on the bus"] and found["problems"][0]["fatal"]
+    if answers:
+        text = host.run(answers, "metrics", "--least", "1").stdout
+        assert 'dsdeploy_gpus{state="answering"} 0' in text and 'dsdeploy_gpus{state="on_bus"} 0' in text
+        assert 'dsdeploy_gpu_problems{level="bad"} 1' in text
+
+
+def test_fewer_gpus_than_the_engines_are_given_are_missed_and_those_that_do_not_answer_are_not_told_twice(
+    host: Host,
+) -> None:
+    host.on_bus(*BUS8[:2])
+    few = host.report(gpus(2), "--least", "4")
+    assert said(few) == ["bad host: only 2 NVIDIA GPUs are there, the site uses 4"] and not few["problems"][0]["fatal"]
+    assert host.report(gpus(2), "--least", "2")["problems"] == []
+    lost = host.report(gpus(2, "gpu0.* = error:15"), "--least", "2")
+    assert said(lost) == [f"bad 0: has fallen off the bus ({BUS8[0]})"]
+    assert said(host.report(gpus(2), "--least", "4", "--expected", "2")) == [], "a number that was said counts alone"
+
+
+@pytest.mark.parametrize(
     ("answers", "state", "word"),
     [
         (None, "no library", "none can be asked"),

@@ -376,6 +376,18 @@ def test_a_lost_gpu_is_named_and_a_wedged_engine_on_it_is_not_restarted_in_vain(
     assert machine.orders() == [KILL, FORGET, STOP] and "a restart would not mend it" in state["out"]["why"]
 
 
+def test_a_host_whose_gpus_are_all_gone_is_named_by_its_timer(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "gpus", health_gpus)
+    machine.nvml.write_text(gpus(0))
+    assert machine.tick()["gpu_problems"] == []  # a host of stack cpu needs none
+    (machine.folder / "health.json").write_text(json.dumps({**machine.config, "gpus_least": 1}))
+    assert machine.tick()["gpu_problems"] == ["no NVIDIA GPU is on the bus"]
+    (machine.folder / "health.json").write_text(json.dumps({**machine.config, "gpus_least": 1, "gpus": 2}))
+    assert machine.tick()["gpu_problems"] == ["0 of 2 GPUs answer"]
+
+
 def test_a_driver_that_hangs_does_not_hang_the_timer_nor_is_it_asked_again(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

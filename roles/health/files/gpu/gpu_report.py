@@ -43,6 +43,7 @@ def collect(args: argparse.Namespace) -> Report:
         "cuda": said.get("cuda", ""),
         "count": len(said.get("gpus", [])),
         "expected": args.expected,
+        "least": args.least,
         "on_bus": bus.gpus(args.sys),
         "gpus": said.get("gpus", []),
         "xids": {"source": source, "error": why, "counts": _counts(args.state, events) if source else {},
@@ -79,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     top.add_argument("output", choices=("report", "metrics", "health"))
     top.add_argument("--expected", type=int, help="GPUs this host should have")
+    top.add_argument("--least", type=int, default=0, help="GPUs it has at least, where nobody says how many")
     top.add_argument("--last", type=int, default=20, help="Xids to tell of, newest last")
     top.add_argument("--state", type=Path, help="file that keeps the Xid counters")
     top.add_argument("--out", help="where metrics go; without it to stdout")

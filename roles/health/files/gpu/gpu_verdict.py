@@ -14,6 +14,8 @@ _HINTS = {
     "library and driver differ": "the driver was updated under a running kernel module: drain the host and reboot it",
 }
 
+NONE = "no NVIDIA GPU is on the bus"
+
 Report = Dict[str, Any]
 Problem = Dict[str, Any]
 
@@ -42,7 +44,10 @@ def _host(report: Report) -> Iterator[Problem]:
     if state == "ok" and len(missing) > unnamed:
         hint = "dmesg | grep -e NVRM -e Xid; a GPU that fell off the bus comes back with a reboot"
         yield _say("bad", None, f"on the bus, but the driver does not list: {', '.join(missing)}", hint, fatal=True)
-    expected = report["expected"]
+    expected, there = report["expected"], max(len(bus), len(report["gpus"]))
+    if expected is None and there < report["least"]:  # those that are there and do not answer are told above
+        what = f"only {there} NVIDIA GPUs are there, the site uses {report['least']}" if there else NONE
+        yield _say("bad", None, what, "lspci -d 10de: on the host; power and seating, then a reboot", fatal=not there)
     if expected is not None and state == "ok" and len(answering) != expected:
         yield _say("bad", None, f"{len(answering)} of {expected} GPUs answer")
 

@@ -22,6 +22,8 @@ def look(config: Dict[str, Any], memory: Dict[str, Any], state: Path) -> Dict[st
     argv += ["--state", str(state / "xids.json"), "--keep", str(state / "gpu.json")]
     if config.get("gpus") is not None:
         argv += ["--expected", str(config["gpus"])]
+    elif config.get("gpus_least"):
+        argv += ["--least", str(config["gpus_least"])]
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         _, said = process.communicate(timeout=TIMEOUT_S)
