@@ -36,7 +36,8 @@ def every(site: Site) -> Vars:
     if logs := site.logs:
         found |= {
             "logrotate_when": logs.when,
-            "logrotate_file_bytes": logs.file_size,
+            # rotation has a log twice for a moment: a larger one would push out all that is old, and then itself
+            "logrotate_file_bytes": min(logs.file_size, logs.total // 4),
             "logrotate_keep": logs.keep,
             "logrotate_total_bytes": logs.total,
             "logrotate_journal_bytes": logs.journal,

@@ -20,12 +20,10 @@ from dsdeploy.ensemble.session import session
 from dsdeploy.site import load as load_site
 
 from .conftest import ROOT, Lab
+from .keeping import HOSTS, MEMBERS, kept, leave, on_all
 
 pytestmark = [pytest.mark.lab, pytest.mark.drill]
 
-HOSTS = ("gw1", "gw2", "gpu1", "gpu2")
-MEMBERS = ("gw1", "gpu1", "gpu2")
-TIMERS = "dsdeploy-backup.timer dsdeploy-rehearse.timer dsdeploy-verify.timer dsdeploy-logs.timer"
 CALM = {"when": "02:30", "rehearse": "monthly", "verify": "04:30", "logs": "hourly"}
 HASTY = {"when": '"*:*:0/30"', "rehearse": '"*:*:15/30"', "verify": '"*:*:0/30"', "logs": '"*:*:0/20"'}
 SECTIONS = """
@@ -58,10 +56,6 @@ def drill(lab: Lab, name: str) -> list[str]:
     return said
 
 
-def on_all(lab: Lab, command: str, names: tuple[str, ...] = HOSTS) -> dict[str, str]:
-    return {name: lab.tell(name, command) for name in names}
-
-
 def digests(lab: Lab, host: str) -> dict[str, str]:
     """Path -> SHA-256 of the journals of all runs that have ended, and of what says which release a host has."""
     files = "/var/lib/dsdeploy/runs/*.jsonl /var/lib/dsdeploy/weights/*/*.json /srv/dsdeploy/releases/*/manifest.json"
@@ -90,20 +84,12 @@ def keeping(lab: Lab) -> Iterator[Lab]:
     lab.up("--only", "backup")
     lab.run("backup", "run", str(lab.site))
     yield lab
-    lab.site.write_text(before)
-    on_all(
-        lab, f"systemctl disable --now {TIMERS} && rm -rf /var/lib/dsdeploy/backup /var/backups/dsdeploy /root/drill"
-    )
-    lab.serving()
+    leave(lab, before)
 
 
 def sections(lab: Lab, before: str, times: dict[str, str]) -> None:
     """The site file as it was, and these timers in it; put in place."""
     lab.site.write_text(before.partition("\nbackup:")[0] + SECTIONS.format(**times))
-
-
-def kept(lab: Lab) -> dict[str, dict[str, Any]]:
-    return {name: host["kept"] for name, host in lab.status()["hosts"].items()}
 
 
 def wait_for_all(lab: Lab, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:

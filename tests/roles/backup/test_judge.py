@@ -137,6 +137,16 @@ def test_a_pack_that_was_flipped_offsite_is_found_by_the_next_full_and_told_unti
     assert all(one["offsite"] for one in machine.good("list")["snapshots"])
 
 
+def test_a_copy_elsewhere_that_is_new_is_read_back_at_once_and_not_only_after_the_next_full(machine: Machine) -> None:
+    machine.settings(slices=1)
+    machine.good("run")
+    machine.settings(offsite=str(machine.offsite), slices=1)
+    second = machine.good("run")
+    assert (second["kind"], second["read_back"], second["offsite_read_back"]) == ("incremental", None, True)
+    assert machine.metrics()["last_offsite_check_success"] == 1
+    assert machine.good("run")["offsite_read_back"] is None
+
+
 def test_what_expires_while_offsite_is_away_is_removed_there_when_it_is_back(machine: Machine) -> None:
     machine.settings(offsite=str(machine.offsite), keep=1, keep_full=1, full_every=1)
     machine.good("run")

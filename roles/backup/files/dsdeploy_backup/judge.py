@@ -77,11 +77,11 @@ def forget_bad(backup: "Backup", repository: Repository) -> None:
 
 def turn(backup: "Backup", event: str) -> str:
     """Which part of all packs is to be read back now: the one that was not whole when it was last read, until it is;
-    after a full the next in turn. "" for none."""
+    after a full, and where none was ever read, the next in turn. "" for none."""
     last = backup.book.told.get(event) or {}
     if last and not last.get("ok"):
         return str(last.get("turn") or ALL)
-    if backup.entry is None or backup.entry.kind != "full":
+    if backup.entry is None or (last and backup.entry.kind != "full"):
         return ""
     return decide.part(backup.book.fulls - 1, backup.config.slices)
 
