@@ -28,7 +28,8 @@ KINDS = [
     facts.IbDevinfo, facts.IbStat, facts.Installed, facts.Interpreter, facts.Kept, facts.Measured,
     facts.Memory, facts.NvSwitch, facts.Ofed, facts.Os, facts.PackageLock, facts.PacketFilter,
     facts.PortCounters, facts.Ports, facts.Releases, facts.Rotation, facts.RouterState, facts.Runs,
-    facts.SecureBoot, facts.SiteId, facts.Srvr, facts.StackState, facts.TensorRt, facts.Thp, facts.Weights,
+    facts.SecureBoot, facts.SiteId, facts.Srvr, facts.StackState, facts.TensorRt, facts.Thp,
+    facts.UnknownModels, facts.Weights,
 ]  # fmt: skip
 SITE = Site.model_validate({
     "site": "test", "stack": "cuda13",

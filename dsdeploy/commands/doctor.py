@@ -25,7 +25,7 @@ def doctor(path: Path, *, as_json: bool, bundle: Path | None = None, source: Pat
     from dsdeploy.doctor import judge
 
     given = archive.read(source) if source else collect(path, bundle)
-    found = judge.findings(given)
+    found = [finding.about(given.file) for finding in judge.findings(given)]
     if as_json:
         told = str(bundle) if bundle else None
         output.emit_json({"site": given.site, "findings": [asdict(finding) for finding in found], "bundle": told})
@@ -33,7 +33,7 @@ def doctor(path: Path, *, as_json: bool, bundle: Path | None = None, source: Pat
     for finding in found:
         output.say(f"{finding.entry}: {finding.symptom}")
         output.say(f"  why: {finding.cause}")
-        output.say(f"  try: {finding.command.replace('SITE', given.file)}")
+        output.say(f"  try: {finding.command}")
     count = f"{len(found)} findings" if len(found) > 1 else "1 finding" if found else "nothing known is wrong"
     output.say(f"{given.site}: {count}, {len(given.hosts)} hosts")
     if bundle:
@@ -46,17 +46,18 @@ def collect(path: Path, bundle: Path | None) -> Evidence:
     site = load(path)
     from dsdeploy import facts, hosts, runs
     from dsdeploy.doctor import bundle as archive
-    from dsdeploy.doctor import evidence, secrets
+    from dsdeploy.doctor import evidence, secrets, told
 
     kinds = (
         facts.Clock, facts.Disks, facts.DriverModule, facts.Engines, facts.Gpus, facts.HostLog, facts.PackageLock,
-        facts.Ports, facts.RouterState, facts.Runs, facts.SiteId, facts.Srvr, facts.Thp, facts.Weights,
+        facts.Ports, facts.RouterState, facts.Runs, facts.SiteId, facts.Srvr, facts.StackState, facts.Thp,
+        facts.UnknownModels, facts.Weights,
     )  # fmt: skip
     with output.step(f"read {len(site.hosts)} hosts"):
         readings = hosts.read(site, *kinds)
     newest = runs.newest(site)
     files = archive.run_files(newest.folder if newest else None)
-    last = tuple(line for text in files.values() for line in text.splitlines())[-LINES:]
+    last = told.lines(files)[-LINES:]
     given = evidence.gather(site, readings, last)
     if bundle:
         archive.write(bundle, given, site.file.read_text(encoding="utf-8"), files, secrets.known(site))

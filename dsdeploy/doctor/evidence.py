@@ -34,6 +34,10 @@ class HostEvidence:
         user = words[-1].rpartition("@")[0] or "root"
         return f"{shlex.join(words)} {'' if user == 'root' else 'sudo '}{command}"
 
+    def script(self, text: str) -> str:
+        """The same for a script of a shell there."""
+        return self.on(shlex.quote(f"sh -c {shlex.quote(text)}"))
+
     def fact(self, name: str) -> Any:
         """The reading of this name, {} when there is none."""
         return self.facts.get(name) or {}
@@ -41,9 +45,10 @@ class HostEvidence:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A site at one moment. `run` are the last lines of the newest run's logs on this computer.
+    """A site at one moment. `run` are the last lines of the newest run's logs on this computer, `<host>: ` before
+    those that a host said.
 
-    `known_hosts` is the site's own file of host keys; "" where it has none.
+    `known_hosts` is the site's own file of host keys, `stack` the drivers that are looked after; "" where it has none.
     """
 
     site: str
@@ -55,6 +60,7 @@ class Evidence:
     hosts: Mapping[str, HostEvidence]
     run: tuple[str, ...] = ()
     known_hosts: str = ""
+    stack: str = ""
 
     @property
     def router(self) -> str:
@@ -70,10 +76,40 @@ class Evidence:
         file = ["-f", self.known_hosts] if self.known_hosts else []
         into = shlex.quote(self.known_hosts) if self.known_hosts else "~/.ssh/known_hosts"
         drop = shlex.join(["ssh-keygen", "-R", name, *file])
-        return f"{drop}; ssh-keyscan -p {port} {shlex.quote(address)} >>{into}"
+        return f"{drop}; ssh-keyscan -p {port} {shlex.quote(address)} | tee -a {into} | ssh-keygen -lf -"
+
+    def restart(self, name: str) -> str:
+        """A line that brings a host's installed driver into memory; drained first, where its stack is looked after."""
+        if self.stack:
+            return "dsdeploy up SITE --only stack"
+        return f"{self.hosts[name].on('systemctl reboot')}; dsdeploy check SITE" if name in self.hosts else ""
+
+    def parked(self, name: str, colour: str) -> bool:
+        """Another colour takes the host's requests, and the newest run ended well: how this one ended, and what it
+        said, is about a run before."""
+        servers = [
+            server
+            for host in self.hosts.values()
+            for server in host.fact("RouterState").get("servers", ())
+            if not server["drained"] and not server["status"].startswith(("MAINT", "DRAIN"))
+        ]
+        taking = {server["name"] for server in servers} & {f"{name}-blue", f"{name}-green"}
+        return bool(taking) and f"{name}-{colour}" not in taking and self._ended_well()
+
+    def _ended_well(self) -> bool:
+        """The run with the highest epoch that any host knows of."""
+        runs = [run for host in self.hosts.values() for run in host.facts.get("Runs") or ()]
+        newest: Mapping[str, Any] = max(runs, key=_epoch, default={})
+        last = newest.get("last", {})
+        return bool(last.get("kind") == "end" and last.get("outcome") == "done")
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def _epoch(run: Mapping[str, Any]) -> int:
+    found = (run.get(part, {}).get("epoch") for part in ("begin", "last"))
+    return max((epoch for epoch in found if isinstance(epoch, int)), default=0)
 
 
 def gather(site: Site, readings: Mapping[str, Reading], run: tuple[str, ...] = ()) -> Evidence:
@@ -95,6 +131,7 @@ def gather(site: Site, readings: Mapping[str, Reading], run: tuple[str, ...] = (
         hosts={name: _host(site, name, readings.get(name), login_words(site, name)) for name in site.hosts},
         run=run,
         known_hosts=str(site.ssh.known_hosts or ""),
+        stack=site.stack if site.stack != "cpu" and site.packages.managed else "",
     )
 
 
@@ -130,5 +167,5 @@ def from_json(value: Mapping[str, Any]) -> Evidence:
     }  # fmt: skip
     return Evidence(
         value["site"], value["file"], float(value["at"]), value["model"], tuple(value["members"]),
-        dict(value["ports"]), hosts, tuple(value["run"]), value.get("known_hosts", ""),
+        dict(value["ports"]), hosts, tuple(value["run"]), value.get("known_hosts", ""), value.get("stack", ""),
     )  # fmt: skip

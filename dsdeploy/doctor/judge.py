@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
+from pathlib import PurePath
 
 from dsdeploy import quorum
-from dsdeploy.doctor import catalogue
-from dsdeploy.doctor.catalogue import Finding
+from dsdeploy.doctor import logs
+from dsdeploy.doctor.engines import engine, ports
 from dsdeploy.doctor.evidence import Evidence, HostEvidence
+from dsdeploy.doctor.finding import Finding
+from dsdeploy.doctor.weights import weights
 from dsdeploy.facts.zookeeper import Srvr
+from dsdeploy.stacks import versions
 
 CLOCK_SECONDS = 30.0
 LOW = 256 * 2**20
@@ -17,11 +22,14 @@ Detector = Callable[[Evidence, str, HostEvidence], Iterator[Finding]]
 
 
 def findings(given: Evidence) -> list[Finding]:
-    """Everything that is known to be wrong, the cause of most first; the same on a host is told once."""
-    found = [*_quorum(given), *catalogue.findings(given)]
+    """Everything that is known to be wrong, the cause of most first; the same on a host is told once, and what a
+    reading shows is not told again from a log."""
+    found = [*_quorum(given), *_own_clock(given)]
     for name, host in given.hosts.items():
         for detect in DETECTORS:
             found += detect(given, name, host)
+    read = {(finding.entry, finding.host) for finding in found}
+    found += [finding for finding in logs.findings(given) if (finding.entry, finding.host) not in read]
     ordered = sorted(found, key=lambda finding: finding.rank)
     return list({(f.entry, f.host, f.symptom): f for f in reversed(ordered)}.values())[::-1]
 
@@ -43,7 +51,7 @@ def _quorum(given: Evidence) -> Iterator[Finding]:
         f"no quorum: {now.why}",
         f"{len(now.serving)} of {len(now.voters)} members serve, {now.majority} are needed; "
         f"down: {', '.join(down) or 'none'}",
-        f"{start or 'dsdeploy status SITE'}; then: dsdeploy up SITE --only ensemble",
+        f"{start or 'dsdeploy status SITE'}; dsdeploy up SITE --only ensemble",
         1,
     )
 
@@ -56,9 +64,9 @@ def _login(given: Evidence, name: str, host: HostEvidence) -> Iterator[Finding]:
             "host-key",
             name,
             f"{name}: {host.error}",
-            "it was reinstalled, or somebody is in between",
-            "compare at its console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub; "
-            f"then: {given.forget(host.address)}",
+            "it was reinstalled, or somebody is in between: go on only where this prints what its console says to "
+            "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+            given.forget(host.address),
             0,
         )
         return
@@ -72,17 +80,43 @@ def _login(given: Evidence, name: str, host: HostEvidence) -> Iterator[Finding]:
     )
 
 
-def _clock(given: Evidence, name: str, host: HostEvidence) -> Iterator[Finding]:
+def _offset(host: HostEvidence) -> float:
+    """Seconds by which a host's clock is certainly wrong, 0 where it is not, or not known."""
     clock = host.fact("Clock")
-    offset = clock.get("offset_s")
-    if offset is not None and abs(offset) > CLOCK_SECONDS + (clock.get("uncertainty_s") or 0):
+    offset = clock.get("offset_s") or 0.0
+    return float(offset) if abs(offset) > CLOCK_SECONDS + (clock.get("uncertainty_s") or 0) else 0.0
+
+
+def _own(given: Evidence) -> float:
+    """Seconds that every host is off alike: then it is this computer's clock that is wrong."""
+    offsets = [_offset(host) for host in given.hosts.values() if host.fact("Clock")]
+    alike = len(offsets) > 1 and all(offsets) and max(offsets) - min(offsets) < CLOCK_SECONDS
+    return offsets[0] if alike else 0.0
+
+
+def _own_clock(given: Evidence) -> Iterator[Finding]:
+    if offset := _own(given):
+        side = "behind" if offset > 0 else "ahead of"
+        yield Finding(
+            "clock",
+            "",
+            f"this computer's clock is {abs(offset):.0f} s {side} every host's",
+            "they are not all wrong in the same way; certificates, locks and the order of logs break by that",
+            "sudo timedatectl set-ntp true && dsdeploy check SITE",
+            2,
+        )
+
+
+def _clock(given: Evidence, name: str, host: HostEvidence) -> Iterator[Finding]:
+    offset = _offset(host)
+    if offset and not _own(given):
         side = "ahead of" if offset > 0 else "behind"
         yield Finding(
             "clock",
             name,
             f"the clock of {name} is {abs(offset):.0f} s {side} this computer's",
             "certificates, package signatures and the order of logs break by that",
-            f"{host.on('timedatectl set-ntp true')}; then: dsdeploy check SITE",
+            f"{host.on('timedatectl set-ntp true')} && dsdeploy check SITE",
             2,
         )
 
@@ -93,44 +127,31 @@ def _disk(given: Evidence, name: str, host: HostEvidence) -> Iterator[Finding]:
         short = disk["free"] < LOW
         if short or (inodes is not None and inodes < INODES):
             left = f"{disk['free'] >> 20} MiB" if short else f"{inodes} inodes"
+            most = f"du -xah -d 2 {disk['mount']}" if short else f"du --inodes -xa -d 2 {disk['mount']}"
             yield Finding(
                 "disk",
                 name,
                 f"{disk['mount']} of {name} has {left} left (for {path})",
-                "logs, ZooKeeper and pulls stop when it is full",
-                f"{host.on('df -h')}; {host.on('df -i')}; {host.on('du -xh -d 2 ' + disk['mount'])} | sort -h | tail",
+                "logs, ZooKeeper and pulls stop when it is full; remove what is not ours: the last lines are the most",
+                f"{host.on('df -h' if short else 'df -i')}; {host.on(most)} | sort {'-h' if short else '-n'} | tail",
                 1,
             )
-
-
-def _ports(given: Evidence, name: str, host: HostEvidence) -> Iterator[Finding]:
-    wanted = {"router": ("haproxy", "router"), "zookeeper": ("java", "zookeeper")}
-    for role, (ours, key) in wanted.items():
-        for port in host.fact("Ports") or []:
-            mine = port["process"] in (ours, "")
-            if role in host.roles and port["port"] == given.ports[key] and not mine:
-                yield Finding(
-                    "port",
-                    name,
-                    f"port {port['port']} of {name} is taken by {port['process']} (pid {port['pid']})",
-                    f"the {role} cannot start while it listens there",
-                    f"stop pid {port['pid']} on {name}, or choose another port; then: dsdeploy up SITE",
-                    3,
-                )
 
 
 def _driver(given: Evidence, name: str, host: HostEvidence) -> Iterator[Finding]:
+    """A driver that differs from its library answers nobody: what is installed is then known by the library's name."""
     loaded = host.fact("DriverModule").get("loaded", "")
-    for gpu in (host.fact("Gpus") or [])[:1]:
-        if loaded and gpu["driver"] != loaded:
-            yield Finding(
-                "driver",
-                name,
-                f"{name}: module {loaded} is in memory, {gpu['driver']} is installed",
-                "packages were updated under a loaded driver",
-                f"drain {name} and reboot it; then: dsdeploy check SITE",
-                1,
-            )
+    told = (gpu["driver"] for gpu in host.fact("Gpus") or ())
+    installed = host.fact("StackState").get("library") or next(told, "")
+    if loaded and installed and not versions.same(loaded, installed):
+        yield Finding(
+            "driver",
+            name,
+            f"{name}: module {loaded} is in memory, {installed} is installed",
+            "packages were updated under a loaded driver; the host has to be drained and restarted",
+            given.restart(name),
+            1,
+        )
 
 
 def _lock(given: Evidence, name: str, host: HostEvidence) -> Iterator[Finding]:
@@ -140,8 +161,8 @@ def _lock(given: Evidence, name: str, host: HostEvidence) -> Iterator[Finding]:
             "package-lock",
             name,
             f"the package manager of {name} is in use by {lock['holder']} (pid {lock['pid']})",
-            "an unattended upgrade, most often; it ends by itself",
-            f"wait until pid {lock['pid']} on {name} has ended; then: dsdeploy up SITE",
+            "an unattended upgrade, most often; it ends by itself, which this waits for",
+            f"{host.on('tail -f /dev/null --pid=' + str(lock['pid']))} && dsdeploy up SITE",
             6,
         )
 
@@ -154,78 +175,41 @@ def _certificates(given: Evidence, name: str, host: HostEvidence) -> Iterator[Fi
                 "certificate",
                 name,
                 f"{path} of {name} ended {(given.at - int(ends)) / 86400:.1f} days ago",
-                "everything that checks it refuses to speak to this host",
-                f"put a new one at {path} on {name}; then: dsdeploy up SITE",
+                f"everything that checks it refuses to speak to this host; {PurePath(path).name} in this folder is to "
+                "be the new one",
+                f"{host.on(f'tee {_twice(path)}')} <{shlex.quote(PurePath(path).name)} >/dev/null && dsdeploy up SITE",
                 2,
             )
 
 
-def _engine(given: Evidence, name: str, host: HostEvidence) -> Iterator[Finding]:
-    """Slow is not dead: a process that loads is left alone, one that systemd starts again and again is not."""
-    states = host.fact("Engines") or host.fact("AnsweringEngines")
-    for colour, state in states.items():
-        where = f"the {colour} engine of {name}"
-        again = "auto-restart" in state["detail"] or state["unit"] == "failed"
-        look = host.on(f"journalctl -u dsdeploy-engine@{colour} -n 50")
-        if again:
-            yield Finding(
-                "start-dead",
-                name,
-                f"{where} does not start: {state['detail']}, {state['restarts']} restarts",
-                "it ends each time; its last lines say why",
-                f"{look}; then: dsdeploy up SITE",
-                4,
-            )
-        elif state["unit"] == "active" and state["health"] == "loading":
-            yield Finding(
-                "start-slow",
-                name,
-                f"{where} still loads",
-                "reading weights takes minutes; its process lives and was not restarted",
-                f"wait: dsdeploy status SITE; {look} shows it move",
-                8,
-            )
-        elif state["unit"] == "active" and state["health"] == "down" and "activating" not in state["detail"]:
-            yield Finding(
-                "hung",
-                name,
-                f"{where} runs and answers nothing",
-                "its process hangs",
-                host.on(f"systemctl restart dsdeploy-engine@{colour}"),
-                3,
-            )
+def _model(given: Evidence, name: str, host: HostEvidence) -> Iterator[Finding]:
+    asked = host.fact("UnknownModels")
+    if asked:
+        most = sorted(asked, key=lambda model: -asked[model])[:3]
+        yield Finding(
+            "model",
+            name,
+            f"{name} refused {sum(asked.values())} requests for models that are not served: {', '.join(most)}",
+            f"the site serves {given.model}, and clients have to send that name; this is forgotten after five minutes",
+            f"curl http://{given.router}/v1/models",
+            6,
+        )
 
 
-def _weights(given: Evidence, name: str, host: HostEvidence) -> Iterator[Finding]:
-    for version, stamp in host.fact("Weights").items():
-        if stamp.get("bad"):
-            yield Finding(
-                "md5",
-                name,
-                f"{version} of {name}: {', '.join(stamp['bad'][:3])} is not what was verified",
-                "the disk changed it, or somebody did",
-                f"dsdeploy up SITE --only weights --limit {name} pulls it again",
-                3,
-            )
-        elif stamp.get("digest") and stamp.get("size") != stamp.get("bytes"):
-            yield Finding(
-                "truncated",
-                name,
-                f"{version} of {name} has {stamp['size']} bytes, verified were {stamp['bytes']}",
-                "files were cut or removed since",
-                f"dsdeploy up SITE --only weights --limit {name} pulls it again",
-                3,
-            )
+def _twice(word: str) -> str:
+    """Quoted for the shell here and for the one there."""
+    return shlex.quote(shlex.quote(word))
 
 
 DETECTORS: tuple[Detector, ...] = (
     _login,
     _clock,
     _disk,
-    _ports,
+    ports,
     _driver,
     _lock,
     _certificates,
-    _engine,
-    _weights,
+    _model,
+    engine,
+    weights,
 )

@@ -54,6 +54,7 @@ from dsdeploy.facts.site import SiteId
 from dsdeploy.facts.stack_state import StackState
 from dsdeploy.facts.tensorrt import TensorRt
 from dsdeploy.facts.thp import Thp
+from dsdeploy.facts.unknown_models import UnknownModels
 from dsdeploy.facts.weights import Stamp, Weights
 from dsdeploy.facts.xid import GpuLog, Xid
 from dsdeploy.facts.zookeeper import Srvr
@@ -115,6 +116,7 @@ __all__ = [
     "Stamp",
     "TensorRt",
     "Thp",
+    "UnknownModels",
     "Weights",
     "Xid",
     "reader",

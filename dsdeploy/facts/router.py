@@ -75,10 +75,11 @@ class RouterStateFact(Fact[RouterState]):
         return {"address": site.hosts[host].address, "port": site.router.port, "requests": requests}
 
     def command(self, address: str, port: int, requests: int) -> str:
-        asked = f"echo '== models'\n{tcp(address, port, get('/v1/models', address), _SECONDS)}"
+        models = f"echo '== models'\n{tcp(address, port, get('/v1/models', address), _SECONDS)}"
         unit = f"echo '== unit'; systemctl show {UNITS} haproxy.service"
         health = f"echo '== health'\n{tcp(address, port, get('/health', address), _SECONDS)}"
-        return "\n".join([unit, health, *[asked] * max(requests, 1), f"echo '== stat'\n{_STAT}"])
+        stat = f"echo '== stat'\n{asked('show stat;show servers state')}"
+        return "\n".join([unit, health, *[models] * max(requests, 1), stat])
 
     def process(self, output: list[str]) -> RouterState:
         found = sections(output)
@@ -99,18 +100,21 @@ class RouterStateFact(Fact[RouterState]):
 # to know that the router answers, so none of them is a condition.
 _PERL = (
     "use Socket; socket(S, AF_UNIX, SOCK_STREAM, 0) && connect(S, sockaddr_un($ARGV[0])) or exit 1;"
-    ' syswrite S, "show stat;show servers state\\n"; print while <S>'
+    ' syswrite S, "$ARGV[1]\\n"; print while <S>'
 )
 _PYTHON = (
     "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
-    " s.sendall(b'show stat;show servers state\\n'); [sys.stdout.write(line) for line in s.makefile()]"
+    " s.sendall(sys.argv[2].encode() + b'\\n'); [sys.stdout.write(line) for line in s.makefile()]"
 )
-_ASK = "show stat;show servers state"
-_STAT = f"""
-if [ -S {SOCKET} ]; then
-  if command -v socat >/dev/null; then echo '{_ASK}' | timeout 3 socat -t 3 - UNIX-CONNECT:{SOCKET}
-  elif command -v perl >/dev/null; then timeout 3 perl -e {shlex.quote(_PERL)} {SOCKET}
-  else timeout 3 {PYTHON} -c {shlex.quote(_PYTHON)} {SOCKET}; fi
+
+
+def asked(words: str, at: str = SOCKET) -> str:
+    """Shell lines that put commands to HAProxy's runtime socket; nothing where there is none."""
+    return f"""
+if [ -S {at} ]; then
+  if command -v socat >/dev/null; then echo '{words}' | timeout 3 socat -t 3 - UNIX-CONNECT:{at}
+  elif command -v perl >/dev/null; then timeout 3 perl -e {shlex.quote(_PERL)} {at} '{words}'
+  else timeout 3 {PYTHON} -c {shlex.quote(_PYTHON)} {at} '{words}'; fi
 fi
 """
 

@@ -19,7 +19,8 @@ class Stamp:
 
     `verified` means stamped, in place, and still of the stamped size; it does not read the files.
     `partial` is what a pull has brought so far, None when none is under way; `progress` is its own
-    word on it: phase, bytes_done, bytes_total, file, rate, updated_at.
+    word on it: phase, bytes_done, bytes_total, file, rate, updated_at. `strays` lie among the files and
+    stand in no stamp.
     """
 
     model: str
@@ -31,6 +32,7 @@ class Stamp:
     partial: int | None
     progress: dict[str, Any] | None
     bad: tuple[str, ...] = ()  # files a verification found wrong, not repaired yet
+    strays: tuple[str, ...] = ()
 
     @property
     def verified(self) -> bool:
@@ -57,7 +59,7 @@ cd /srv/dsdeploy/weights 2>/dev/null && for d in */*/; do
   case $d in
     '*/*') ;;
     *.partial) echo "== ${d%.partial}"; echo "partial $(files "$d")" ;;
-    *) echo "== $d"; echo "size $(files "$d")" ;;
+    *) echo "== $d"; echo "size $(files "$d")"; find "$d" -type f -printf 'file %P\n' | head -n 4096 ;;
   esac
 done
 """
@@ -66,11 +68,12 @@ done
         found = Weights()
         for name, lines in sections(output).items():
             if _NAME.fullmatch(name):
-                found[name] = _stamp(name, dict(line.split(" ", 1) for line in lines if " " in line))
+                there = [line[5:] for line in lines if line.startswith("file ")]
+                found[name] = _stamp(name, dict(line.split(" ", 1) for line in lines if " " in line), there)
         return found
 
 
-def _stamp(name: str, parts: dict[str, str]) -> Stamp:
+def _stamp(name: str, parts: dict[str, str], there: list[str]) -> Stamp:
     model, _, version = name.partition("/")
     stamp = _object(parts.get("json", "")) or {}
     size = stamp.get("bytes")
@@ -84,7 +87,14 @@ def _stamp(name: str, parts: dict[str, str]) -> Stamp:
         partial=number(parts.get("partial", "")),
         progress=_object(parts.get("progress", "")),
         bad=tuple(str(path) for path in bad) if isinstance(bad := stamp.get("bad"), list) else (),
+        strays=_strays(stamp.get("files"), there),
     )
+
+
+def _strays(listed: object, there: list[str]) -> tuple[str, ...]:
+    """Names that a stamp does not have; none where its list could not be read."""
+    known = {str(one.get("path")) for one in listed if isinstance(one, dict)} if isinstance(listed, list) else set()
+    return tuple(sorted(set(there) - known)) if known else ()
 
 
 def _object(text: str) -> dict[str, Any] | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from time import time
+from dataclasses import dataclass
 
 from .conftest import Lab
+from .graphics import Graphics
 
 Do = Callable[[], object]
-TEXTFILES = "/var/lib/prometheus/node-exporter"
+BACKED_UP = "/var/lib/prometheus/node-exporter/lab_backup.prom"  # as backups write theirs: nobody waits a day here
 
 
 @dataclass(frozen=True)
@@ -24,43 +24,21 @@ class Fault:
     mend: Do
 
 
-@dataclass
-class Measured:
-    """A file of measurements on a host, as health timer and backups write theirs: for GPUs nobody here has."""
-
-    lab: Lab
-    host: str
-    series: dict[str, float] = field(default_factory=dict)
-
-    def say(self, **changes: float | None) -> None:
-        """Change samples, None takes one away, and write the file whole."""
-        named = {NAMES[key]: value for key, value in changes.items()}
-        kept = {**self.series, **named}
-        self.series = {name: value for name, value in kept.items() if value is not None}
-        lines = "".join(f"{name} {value:.17g}\n" for name, value in self.series.items())
-        path = f"{TEXTFILES}/lab_faults.prom"
-        self.lab.tell(self.host, f"cat > {path}.new <<'END'\n{lines}END\nmv {path}.new {path}")
-
-    def forget(self) -> None:
-        self.lab.tell(self.host, f"rm -f {TEXTFILES}/lab_faults.prom")
-
-
-NAMES = {
-    "xid": 'dsdeploy_gpu_xid_errors_total{class="reboot"}',
-    "ecc": 'dsdeploy_gpu_ecc_errors_total{gpu="0",kind="uncorrected",since="volatile"}',
-    "hot": 'dsdeploy_gpu_throttled{gpu="0",reason="software thermal"}',
-    "gpu0": 'dsdeploy_gpu_utilisation_ratio{gpu="0",of="compute"}',
-    "gpu1": 'dsdeploy_gpu_utilisation_ratio{gpu="1",of="compute"}',
-    "backup": "dsdeploy_backup_last_success_timestamp_seconds",
-}
-
-
-def phases(lab: Lab, colours: dict[str, str], gpu1: Measured, gpu2: Measured, gw2: Measured) -> list[list[Fault]]:
+def phases(lab: Lab, colours: dict[str, str], gpu1: Graphics, gpu2: Graphics) -> list[list[Fault]]:
     """Faults that do not cover each other stand in one phase and are made at once."""
+
+    def answers(host: Graphics, question: str, answer: str | None) -> Do:
+        return lambda: host.say({question: answer})
 
     def on(host: str, command: str, check: bool = True) -> Do:
         return lambda: lab.tell(host, command, check=check)
 
+    def backed_up(host: str, seconds: int) -> Do:
+        """The last good backup was made so many seconds from now."""
+        sample = f"dsdeploy_backup_last_success_timestamp_seconds $(($(date +%s) + {seconds}))"
+        return on(host, f'echo "{sample}" > {BACKED_UP}.new && mv {BACKED_UP}.new {BACKED_UP}')
+
+    ecc = "gpu0.ecc.volatile.uncorrected"
     one, two = (f"dsdeploy-engine@{colours[host]}" for host in ("gpu1", "gpu2"))
     slow = (
         f"pid=$(systemctl show -p MainPID --value {one}); systemd-run --quiet --unit lab-slow bash -c "
@@ -90,15 +68,15 @@ def phases(lab: Lab, colours: dict[str, str], gpu1: Measured, gpu2: Measured, gw
     ]  # fmt: skip
     quiet = [
         Fault("XID 79", "GpuXidReboot", "critical", {"host": "gpu1", "class": "reboot"},
-              lambda: gpu1.say(xid=1), nothing),
+              lambda: gpu1.xid(79, "pid=4711, name=python, GPU has fallen off the bus."), gpu1.mended),
         Fault("uncorrectable memory error", "GpuEccErrors", "critical", {"host": "gpu1", "gpu": "0"},
-              lambda: gpu1.say(ecc=1), nothing),
+              answers(gpu1, ecc, "1"), answers(gpu1, ecc, None)),
         Fault("GPU throttled by heat", "GpuThrottled", "warning", {"host": "gpu1", "gpu": "0"},
-              lambda: gpu1.say(hot=1), lambda: gpu1.say(hot=0)),
+              answers(gpu1, "gpu0.throttle", "0x20"), answers(gpu1, "gpu0.throttle", None)),
         Fault("GPU gone", "GpuMissing", "critical", {"host": "gpu1"},
-              lambda: gpu1.say(gpu1=None), lambda: gpu1.say(gpu1=0.9)),
+              answers(gpu1, "gpu1.*", "error:15"), answers(gpu1, "gpu1.*", None)),
         Fault("backup stale", "BackupOld", "warning", {"host": "gw2"},
-              lambda: gw2.say(backup=time() - 86400), lambda: gw2.say(backup=time() + 3600)),
+              backed_up("gw2", -86400), backed_up("gw2", 3600)),
         Fault("certificate ends", "CertificateExpires", "warning", {"host": "gw2", "path": certificate},
               on("gw2", made), on("gw2", f"rm -f {certificate}")),
         Fault("run begun and not ended", "UpgradeStuck", "warning", {"host": "gw2", "run": "lab-stuck"},
@@ -122,7 +100,7 @@ def phases(lab: Lab, colours: dict[str, str], gpu1: Measured, gpu2: Measured, gw
         Fault("exporter stopped", "HostNoData", "critical", {"host": "gw2"},
               on("gw2", f"systemctl stop {exporter}"), on("gw2", f"systemctl start {exporter}")),
         Fault("GPUs idle", "ScaleIn", "info", {"host": "gpu2"},
-              lambda: gpu2.say(gpu0=0.05), lambda: gpu2.say(gpu0=0.9)),
+              answers(gpu2, "gpu*.utilisation.gpu", "5"), answers(gpu2, "gpu*.utilisation.gpu", "90")),
     ]  # fmt: skip
     return [engines + quiet, second, third]
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from dsdeploy.site import load as load_site
-
+from .ailments import phases
+from .clinic import HEAD, Clinic
 from .conftest import Lab
+from .terminal import Operator
 from .test_up import wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.drill]
@@ -86,25 +87,35 @@ def test_three_faults_are_named_and_mended_by_the_commands_that_stand_there(
         # the archive alone says the same, and nothing that was to stay here
         assert {one["entry"]: one for one in found(lab, "--from", str(archive))} == sick
         assert [name for name, canary in CANARIES.items() if canary in told(archive)] == []
-        follow(lab, sick)
+        operator = Operator(lab, tmp_path)
+        for entry in ("quorum", "hung", "port"):
+            said = operator.type(sick[entry]["command"])
+            assert said.code == 0, said
         wait_for(lambda: lab.run("status", str(lab.site), code=None).returncode == 0, 90)
     assert found(lab, str(lab.site)) == []  # HAProxy's log still has the words, of a start before this one
 
 
-def follow(lab: Lab, sick: dict[str, dict[str, Any]]) -> None:
-    """Do what stands behind each finding, as it is printed."""
-    named = {host.address: name for name, host in load_site(lab.site).hosts.items()}
-    starts = re.findall(r"ssh [^;]*root@(\S+) (systemctl start zookeeper)", sick["quorum"]["command"])
-    assert len(starts) == 3
-    for address, command in starts:
-        lab.tell(named[address], command)
-    address, command = sick["hung"]["command"].partition(" root@")[2].split(" ", 1)
-    assert named[address] == "gpu1"
-    lab.tell("gpu1", command)
-    pid = re.match(r"stop pid (\d+) on gw2, .*; then: dsdeploy up SITE$", sick["port"]["command"])
-    assert pid is not None, sick["port"]
-    lab.tell("gw2", f"kill {pid[1]}")
-    lab.up("--only", "router")
+def test_each_fault_is_made_named_and_mended_by_the_line_that_stands_there(
+    lab: Lab, serving: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clinic = Clinic(Operator(lab, tmp_path))
+    rows = [HEAD]
+    try:
+        for ailments in phases(lab, clinic.operator):
+            rows += clinic.treat(ailments)
+            wait_for(lambda: lab.run("status", str(lab.site), code=None).returncode == 0, 90)
+    finally:
+        with capsys.disabled():
+            print("\n" + "\n".join(table(rows)))
+    clinic.until_well()
+    assert lab.status()["release"] == serving
+
+
+def table(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    """One fault in two lines: diagnoses and commands are long."""
+    for what, host, diagnosis, command, after in rows:
+        yield f"{what:38}  {host:6}  {diagnosis}"
+        yield f"{'':38}  {'':6}  {command}  ->  {after}"
 
 
 def test_an_up_that_fails_leaves_an_archive_and_names_it(lab: Lab, serving: str) -> None:

@@ -19,6 +19,7 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\Z")
 _WAIT = (408, 425, 429, 500, 502, 503, 504)
 _ASK = {"Accept-Encoding": "identity", "User-Agent": "dsdeploy-weights"}
 _TROUBLE = (OSError, http.client.HTTPException)
+_ENDED = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 
 
 class _Redirect(urllib.request.HTTPRedirectHandler):
@@ -155,7 +156,9 @@ def _status(error: urllib.error.HTTPError, shown: str) -> Exception:
 def _trouble(error: Exception, shown: str) -> Exception:
     reason = getattr(error, "reason", None) or error
     if isinstance(reason, ssl.SSLCertVerificationError):
-        return Refused(f"the certificate is not trusted: {reason.verify_message}", shown, "install the CA on this host")
+        what = f"{shown}: the certificate is not trusted: {reason.verify_message}"
+        hint = "put a new one there" if reason.verify_code in _ENDED else "install the CA on this host"
+        return Refused(what, shown, hint)
     return Transient(f"{shown} does not answer: {reason or error.__class__.__name__}")
 
 
