@@ -11,6 +11,7 @@ import math
 import os
 import shlex
 import tempfile
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,11 @@ def write(site: Site, run_dir: Path, decisions: Decisions | None = None, order: 
 
 def render(site: Site, decisions: Decisions | None = None, order: Order | None = None) -> str:
     """The inventory as YAML text, for ansible-playbook, ansible-inventory and people."""
-    decided, given = decisions or Decisions(), order or Order()
+    return _template().render(values(site, decisions or Decisions(), order or Order()))
+
+
+def values(site: Site, decided: Decisions, given: Order) -> Vars:
+    """What is in it: `all` -> variables, `hosts` -> host -> variables, `groups` -> role -> vars and hosts."""
     told = {"router": _router_order(given)}
     groups = {
         role: {"vars": _GROUP_VARS[role](site, decided) | told.get(role, {}), "hosts": site.with_role(role)}
@@ -59,9 +64,8 @@ def render(site: Site, decisions: Decisions | None = None, order: Order | None =
     hosts = {name: host_vars(site, name, decided) | _interpreter(given, name) for name in site.hosts}
     every = connection(site) | host_settings(site) | firewall.every(site) | monitoring.every(site)
     every |= _fence(given) | keeping.every(site)
-    if given.words:
-        every["backup_words"] = list(given.words)
-    return _template().render(all=every, hosts=hosts, groups=groups)
+    every |= {"backup_words": list(given.words)} if given.words else {}
+    return {"all": every, "hosts": hosts, "groups": groups}
 
 
 def _interpreter(order: Order, name: str) -> Vars:
@@ -237,13 +241,9 @@ def _zookeeper(site: Site, decided: Decisions) -> Vars:
     } | {name: value for name, value in tarball.items() if value}
 
 
-def _monitor(site: Site, decided: Decisions) -> Vars:
-    return monitoring.server(site)
-
-
-_GROUP_VARS = {
+_GROUP_VARS: Mapping[Role, Callable[[Site, Decisions], Vars]] = {
     "engine": lambda site, decided: _engine(site, decided) | fabric.variables(site) | health.variables(site),
     "router": _router,
     "zookeeper": _zookeeper,
-    "monitor": _monitor,
+    "monitor": lambda site, decided: monitoring.server(site),
 }

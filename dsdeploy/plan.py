@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from dsdeploy import hosts, preflight
+from dsdeploy import applied, hosts, preflight
 from dsdeploy.errors import HostUnreachable, PreflightError, Problem
 from dsdeploy.facts import (
     Engines,
@@ -15,6 +15,7 @@ from dsdeploy.facts import (
     PacketFilter,
     Rotation,
     RouterState,
+    Runs,
     SiteId,
     Srvr,
     Thp,
@@ -28,7 +29,7 @@ from dsdeploy.releases.view import view
 from dsdeploy.site import Colour, Site
 from dsdeploy.stacks.work import work as stack_work
 
-READ = (*preflight.READ, Footprint, Hugepages, Installed, Rotation, Thp, Weights)
+READ = (*preflight.READ, Footprint, Hugepages, Installed, Rotation, Runs, Thp, Weights)
 
 
 BESIDE = {  # what is looked for on a host -> the stage that brings it, and what that is
@@ -78,11 +79,12 @@ def make(site: Site, readings: Mapping[str, Reading], release: str | None, allow
     """Compare what was read with what the site file says."""
     unreachable = tuple(hosts.unreachable(readings))
     found = [*preflight.problems(site, readings), *preflight.package_locks(readings)]
+    wanted = applied.digests(site)
     actions = tuple(
         action
         for host, reading in readings.items()
         if reading.reachable
-        for action in _actions(site, host, reading, release)
+        for action in _all(site, host, reading, release, wanted)
     )
     rollout = _rollout(site, readings, release, allow_downtime) if not unreachable else None
     found += rollout.problems if rollout else ()
@@ -128,6 +130,15 @@ def _colour(reading: Reading, release: str) -> Colour:
         if not state or state.unit not in ("active", "activating"):
             return colour
     return "green"  # both run something else: the one started later is replaced
+
+
+def _all(site: Site, host: str, reading: Reading, release: str | None, wanted: Mapping[str, str]) -> Iterator[Action]:
+    """What was seen on the host; of a stage that has no such action, that its settings are others by now."""
+    seen = tuple(_actions(site, host, reading, release))
+    yield from seen
+    for stage, why in applied.changed(site, host, reading, wanted):
+        if stage not in {action.stage for action in seen}:
+            yield Action(host, stage, "settings of the site file", why)
 
 
 def _actions(site: Site, host: str, reading: Reading, release: str | None) -> Iterator[Action]:

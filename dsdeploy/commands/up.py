@@ -18,7 +18,7 @@ def up(path: Path, asked: Asked, *, only: str | None, limit: tuple[str, ...]) ->
     """Load, read, plan, confirm, lock, run, observe. Exit code 0 only if the postconditions were observed."""
     started = monotonic()
     site = load(path)
-    from dsdeploy import converge, decide, hosts, prove
+    from dsdeploy import applied, converge, decide, hosts, prove
     from dsdeploy import plan as planning
     from dsdeploy.releases import recover
     from dsdeploy.rollout import run
@@ -45,7 +45,7 @@ def up(path: Path, asked: Asked, *, only: str | None, limit: tuple[str, ...]) ->
         if only is None:
             with output.step("observe: engines, routers, ensemble"):
                 prove.healthy(site, release, limit)
-        run.end(job, "done", release or "", release or old)
+        run.end(job, "done", release or "", release or old, applied=applied.record(site, only))
     done = job.outcome
     summary = f"{done.changed} changed, {done.ok} in order, {monotonic() - started:.0f} s"
     output.note(f"{summary}; logs in {job.record.folder}")

@@ -14,7 +14,7 @@ from dsdeploy import ensemble, hooks, hosts, interrupt, journal, output, playboo
 from dsdeploy import plan as planning
 from dsdeploy.backup import play as backups
 from dsdeploy.errors import DsdeployError, Fenced, GateError, HostUnreachable, Interrupted, LockHeld, Problem
-from dsdeploy.facts import Epoch, Releases, Runs
+from dsdeploy.facts import Epoch, Releases
 from dsdeploy.hosts import Reading
 from dsdeploy.job import Job
 from dsdeploy.releases import recover, strategy
@@ -27,7 +27,7 @@ from dsdeploy.rollout.target import Target, from_hosts
 from dsdeploy.site import Site
 from dsdeploy.stacks import reach
 
-READ = (*planning.READ, Epoch, Releases, Runs)
+READ = (*planning.READ, Epoch, Releases)
 
 Readings = Mapping[str, Reading]
 
@@ -169,8 +169,8 @@ def move(job: Job, target: Target, old: str, asked: Asked) -> Roll:
     return roll_
 
 
-def end(job: Job, outcome: str, to: str, release: str, why: str = "") -> None:
-    """The outcome, on every host; `release` is what serves now."""
+def end(job: Job, outcome: str, to: str, release: str, why: str = "", **more: Any) -> None:
+    """The outcome, on every host; `release` is what serves now, `more` is recorded with it."""
     record = {
         "kind": "end",
         "at": journal.now(),
@@ -179,6 +179,7 @@ def end(job: Job, outcome: str, to: str, release: str, why: str = "") -> None:
         "to": to,
         "release": release,
         "why": why,
+        **more,
     }
     with job.step("end", f"record the outcome: {outcome}", past=True):
         job.run("fence", job.limit or None, record=record)
