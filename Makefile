@@ -1,6 +1,6 @@
 # The two that matter: `make demo` and `make test`. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-faults drills lint molecule bench-switch bench-failover bench-plays down clean
+.PHONY: help setup demo test test-faults drills lint molecule bench-switch bench-failover bench-plays bench-status screens down clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -18,7 +18,7 @@ test:  ## everything this machine can run; says what was left out and why
 test-faults: setup  ## the controller killed at every crash point, under load, on labs of its own; hours. FAULTS='--labs 2 --only switch'
 	@.venv/bin/python -m tests.faults $(FAULTS)
 
-drills:  ## backups lost and restored, alerts that reach a receiver, faults that doctor names; on the lab
+drills:  ## backups lost and restored, floods of logs, alerts that reach a receiver, faults that doctor names; on the lab
 	@scripts/setup.sh test
 	@.venv/bin/python -m pytest -q tests/lab -m drill
 
@@ -36,6 +36,12 @@ bench-failover: setup  ## routers and engines die and hang under load; one JSON 
 
 bench-plays: setup  ## what it costs to start a play, plain and warm; one JSON line
 	@.venv/bin/python -m tests.bench.plays
+
+bench-status: setup  ## how long `status` takes, beside ssh and Ansible; one JSON line. STATUS='--site site.yml'
+	@.venv/bin/python -m tests.bench.status $(STATUS)
+
+screens: setup  ## the pictures of docs/screens, from the real commands on a lab. SCREENS='--only status,doctor'
+	@.venv/bin/python -m tests.screens $(SCREENS)
 
 down: setup  ## take the demo's machines away
 	@.venv/bin/dsdeploy lab down --site inventory/lab/site.yml

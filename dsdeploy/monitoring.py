@@ -186,6 +186,7 @@ def _thresholds(limits: Thresholds, site: Site) -> Vars:
         "certificate_s": math.ceil(limits.certificate),
         "backup_s": math.ceil(limits.backup),
         "backup_full_s": math.ceil(limits.backup * (site.backup.full_every if site.backup else 0)),
+        "backup_offsite_s": math.ceil(2 * limits.backup * (site.backup.full_every if site.backup else 0)),
         "rehearsed_s": math.ceil(limits.rehearsed),
         "verified_s": math.ceil(limits.verified),
         "stuck_s": math.ceil(limits.stuck),

@@ -50,7 +50,7 @@ class Bench:
 
     @property
     def vip(self) -> str:
-        return f"{NETWORK}100"
+        return str(self.site.router.vip)
 
     def run(self, *words: str, codes: tuple[int, ...] = (0,)) -> str:
         """`dsdeploy …`; its stdout. Raises BenchError for another exit code."""

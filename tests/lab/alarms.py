@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from time import monotonic, sleep
 from typing import Any
+from urllib.parse import quote
 
 from .conftest import Lab
 
@@ -89,8 +90,19 @@ print(json.dumps(found))
 """
 
 
+def question(paths: Sequence[str]) -> str:
+    """A shell line for the collecting host, which prints Prometheus' answers to these paths as JSON."""
+    return f"printf %s {shlex.quote(json.dumps(list(paths)))} | python3 -c {shlex.quote(_ASK)}"
+
+
 def asked(lab: Lab, *paths: str) -> list[dict[str, Any]]:
     """Prometheus' answers to these paths, each with its `status`."""
-    given = shlex.quote(json.dumps(list(paths)))
-    answers: list[dict[str, Any]] = json.loads(lab.tell("gw1", f"printf %s {given} | python3 -c {shlex.quote(_ASK)}"))
+    answers: list[dict[str, Any]] = json.loads(lab.tell("gw1", question(paths)))
     return answers
+
+
+def instant(lab: Lab, query: str) -> list[dict[str, Any]]:
+    """What a query gives now: a sample a series."""
+    (answer,) = asked(lab, f"/api/v1/query?query={quote(query)}")
+    found: list[dict[str, Any]] = answer["data"]["result"]
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,19 @@ from dsdeploy.site import Site
 
 ROOT = Path(__file__).resolve().parents[3]
 ROLE = ROOT / "roles" / "monitor"
+NAME = re.compile(
+    r"(?<![\w:\".])((?:dsdeploy|vllm|sglang|llamacpp|nv|haproxy|node|zk|DCGM|prometheus|alertmanager)[_:][\w:]+)"
+)
+# what the other roles write into the same folder: role, its program, the prefix of all its names, and where one stands
+WRITERS = (
+    ("health", "gpu/gpu_metrics.py", "dsdeploy_", r'(?m)^    "(gpu\w+)": \("(?:gauge|counter)"'),
+    ("health", "health/health_marks.py", "dsdeploy_", r'"(\w+)", "(?:gauge|counter)"'),
+    ("health", "health/health_marks.py", "dsdeploy_", r'(?m)^        "(\w+)",?\n? *"(?:gauge|counter)"'),
+    ("backup", "dsdeploy_backup/metrics.py", "dsdeploy_backup_", r'(?m)^    "(\w+)": \("gauge"'),
+    ("backup", "dsdeploy_backup/nightly.py", "dsdeploy_verify_", r'(?m)^        \("(\w+)", "'),
+    ("logrotate", "logs.py", "dsdeploy_logs_", r'(?m)^        "(\w+)": \("'),
+)
+COLLECTED = ("monitor", "metrics/words.py", "", r'(?m)^    "(\w+)": "')
 # a site that has all there is to measure
 ALL = {
     "stack": "cuda13", "backup": {"password_file": "password"}, "health": {"gpus": 2},
@@ -81,3 +95,19 @@ def captured() -> dict[str, str]:
                 names = [kind[1] + part for part in ("_bucket", "_sum", "_count")]
             found.update(dict.fromkeys(names, path.name))
     return found
+
+
+def ours(writers: Iterable[tuple[str, str, str, str]] = (*WRITERS, COLLECTED)) -> dict[str, str]:
+    """Metric name -> the role whose program writes it, by what stands in that program."""
+    found: dict[str, str] = {}
+    for role, file, prefix, pattern in writers:
+        text = (ROLE.parent / role / "files" / file).read_text(encoding="utf-8")
+        found.update(dict.fromkeys((prefix + name for name in re.findall(pattern, text)), f"role {role}"))
+    return found
+
+
+def queries() -> list[str]:
+    """What the dashboards' panels ask."""
+    boards = sorted((ROLE / "files" / "grafana").glob("*.json"))
+    panels = [panel for board in boards for panel in json.loads(board.read_text(encoding="utf-8"))["panels"]]
+    return [target["expr"] for panel in panels for target in panel["targets"]]

@@ -201,25 +201,10 @@ def test_an_address_of_nobody_is_not_held() -> None:
     assert units.held("127.0.0.1") and not units.held("192.0.2.1")
 
 
-NAME = re.compile(
-    r"(?<![\w:\".])((?:dsdeploy|vllm|sglang|llamacpp|nv|haproxy|node|zk|DCGM|prometheus|alertmanager)[_:][\w:]+)"
-)
-
-WRITERS = (
-    ("health", "gpu/gpu_metrics.py", "dsdeploy_", r'(?m)^    "(gpu\w+)": \("(?:gauge|counter)"'),
-    ("health", "health/health_marks.py", "dsdeploy_", r'"(\w+)", "(?:gauge|counter)"'),
-    ("health", "health/health_marks.py", "dsdeploy_", r'(?m)^        "(\w+)",?\n? *"(?:gauge|counter)"'),
-    ("backup", "dsdeploy_backup/metrics.py", "dsdeploy_backup_", r'(?m)^    "(\w+)": \("gauge"'),
-    ("backup", "dsdeploy_backup/nightly.py", "dsdeploy_verify_", r'(?m)^        \("(\w+)", "'),
-)
-
-
 def scraped(host: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Metric name -> where it was seen: a capture, a declared list, or our own program's words."""
     found = monitored.captured()
-    for role, file, prefix, pattern in WRITERS:  # what the other roles write into the same folder
-        text = (monitored.ROLE.parent / role / "files" / file).read_text(encoding="utf-8")
-        found.update(dict.fromkeys((prefix + name for name in re.findall(pattern, text)), role))
+    found.update(monitored.ours(monitored.WRITERS))
     own = re.findall(r"(?m)^(\w+)", said(host, monkeypatch))
     return found | dict.fromkeys(own, "collect.py") | {"up": "Prometheus"}
 
@@ -245,11 +230,11 @@ def test_every_metric_of_every_rule_was_seen_or_is_recorded(host: Path, monkeypa
     unknown = {
         (rule, name)
         for rule, text in expressions()
-        for name in NAME.findall(text)
+        for name in monitored.NAME.findall(text)
         if name not in known and name not in recorded
     }
     assert unknown == set()
-    assert sum(len(NAME.findall(text)) for _, text in expressions()) > 100
+    assert sum(len(monitored.NAME.findall(text)) for _, text in expressions()) > 100
 
 
 def test_the_password_stays_hashed_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,12 +270,18 @@ def test_a_dashboard_asks_what_exists_in_words_prometheus_reads(
     known = set(scraped(host, monkeypatch)) | {name for name, _ in expressions() if ":" in name} | {"ALERTS"}
     asked = queries(board)
     assert len(asked) >= 8
-    assert {name for text in asked for name in NAME.findall(text)} - known == set()
-    assert [text for text in asked if not NAME.findall(text) and "ALERTS" not in text] == []
+    assert {name for text in asked for name in monitored.NAME.findall(text)} - known == set()
+    assert [text for text in asked if not monitored.NAME.findall(text) and "ALERTS" not in text] == []
     rules = [{"record": f"panel:{number}", "expr": text} for number, text in enumerate(asked)]
     path = tmp_path / "panels.yml"
     path.write_text(yaml.safe_dump({"groups": [{"name": board.stem, "rules": rules}]}))
     assert checked("promtool", "check", "rules", str(path)) == ""
+
+
+def test_xids_are_on_the_dashboard_whoever_counts_them() -> None:
+    """dcgm-exporter by their code, the GPU report by their class."""
+    asked = " ".join(queries(monitored.ROLE / "files" / "grafana" / "host.json"))
+    assert "dsdeploy:gpu_xid:recent{" in asked and "dsdeploy:gpu_xid_class:recent{" in asked
 
 
 def test_dashboards_keep_their_uids_and_use_our_data_source() -> None:
