@@ -141,10 +141,11 @@ class Release:
         sync(self.root)
 
     def moves(self) -> bool:
-        """Would a running unit be at another address than the one wanted?"""
+        """Would a running unit be at another address than the one wanted? A line that is lost says nothing: a unit
+        that runs was started while it was there, and one that is started over and over needs it back."""
         old = dict(line.split("=", 1) for line in lines(self.place_file))
         new = dict(line.split("=", 1) for line in self.place.splitlines())
-        return bool(old) and any(old.get(name) != new[name] for name in ("ADDRESS", "PORT"))
+        return any(old.get(name, new[name]) != new[name] for name in ("ADDRESS", "PORT"))
 
 
 def lines(path: Path) -> List[str]:

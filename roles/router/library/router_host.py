@@ -41,12 +41,17 @@ SPEC: Dict[str, Any] = {
 KEPT = ".before-dsdeploy"
 
 
-def text(path: str) -> str:
-    """The text of a file, "" where there is none."""
+def text(path: str, odd: str = "replace") -> str:
+    """The text of a file, "" where there is none; bytes that are none are `odd`: what can be shown, or written back."""
     if not os.path.isfile(path):
         return ""
     with open(path, "rb") as stream:
-        return stream.read().decode(errors="replace")
+        return stream.read().decode(errors=odd)
+
+
+def shown(content: str) -> str:
+    """The same as text that every program can print."""
+    return content.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def stale(entries: List[Entry]) -> List[Entry]:
@@ -56,7 +61,8 @@ def stale(entries: List[Entry]) -> List[Entry]:
 
 def unkept(paths: List[str]) -> Dict[str, str]:
     """Path of each copy that is still to be made -> its content."""
-    return {path + KEPT: text(path) for path in paths if os.path.isfile(path) and not os.path.exists(path + KEPT)}
+    missing = [path for path in paths if os.path.isfile(path) and not os.path.exists(path + KEPT)]
+    return {path + KEPT: text(path, "surrogateescape") for path in missing}
 
 
 def interface_of(address: str, listing: str) -> str:
@@ -79,7 +85,7 @@ def main() -> None:
     try:
         changes = stale([*map(own, given["folders"]), *(own(path, content) for path, content in files.items())])
         diff = [{"before_header": one["path"], "after_header": one["path"], "before": text(one["path"]),
-                 "after": one["content"]} for one in changes if "content" in one]  # fmt: skip
+                 "after": shown(one["content"])} for one in changes if "content" in one]  # fmt: skip
         if not module.check_mode:
             for one in changes:
                 settle(one)

@@ -133,6 +133,18 @@ def test_a_running_engine_keeps_its_port_but_may_get_a_new_drain_time(
     assert apply(release_module, params, unit="inactive", place={**params["place"], "PORT": 9})
 
 
+@pytest.mark.parametrize("kept", ["", "ADDRESS=10.0.0.1\nDRAIN_S=300\n", "PORT=8101\n"])
+def test_a_place_that_lost_lines_is_written_whole_whatever_its_unit_does(
+    release_module: ModuleType, params: dict[str, Any], kept: str
+) -> None:
+    apply(release_module, params)
+    place = Path(params["places"]) / "blue.env"
+    whole = place.read_text()
+    place.write_text(kept)
+    assert apply(release_module, params, unit="activating")
+    assert place.read_text() == whole
+
+
 def test_what_a_killed_run_left_does_not_stand_in_the_way(release_module: ModuleType, params: dict[str, Any]) -> None:
     root = Path(params["root"])
     (root / "releases" / "v1-1.partial").mkdir(parents=True)

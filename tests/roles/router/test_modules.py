@@ -64,6 +64,17 @@ def test_harm_is_seen_and_put_right(host: ModuleType, places: ModuleType, tmp_pa
     assert host.stale(ours) == [] and elsewhere.read_text() == "a = 1\n"
 
 
+def test_a_first_configuration_that_is_no_utf_8_is_kept_byte_by_byte(
+    host: ModuleType, places: ModuleType, tmp_path: Path
+) -> None:
+    path, theirs = tmp_path / "haproxy.cfg", b"# f\xfcr gw1\n"
+    path.write_bytes(theirs)
+    ((name, text),) = host.unkept([str(path)]).items()
+    assert host.shown(text).encode() and "\ufffd" in host.shown(text)
+    places.settle(places.own(name, text))
+    assert Path(name).read_bytes() == theirs and host.unkept([str(path)]) == {}
+
+
 def test_the_first_configuration_is_kept_and_never_a_later_one(host: ModuleType, tmp_path: Path) -> None:
     path = tmp_path / "haproxy.cfg"
     assert host.unkept([str(path)]) == {}
