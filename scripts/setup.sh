@@ -11,6 +11,7 @@ if [ "${1:-}" = test ]; then
   packages+=(apt-utils dnf dnf-plugins-core rpm createrepo-c gnupg)  # repositories of stacks, made and installed from by the real tools
   packages+=(gcc libc6-dev)                          # an NVML and an NCCL of our own, for hosts with GPUs nobody here has
   packages+=(restic rclone logrotate)                # backups and logs by the programs that do them on hosts
+  packages+=(socat)                                  # one of the ways in which HAProxy's socket is asked
 fi
 command -v runc >/dev/null || packages+=(runc)  # Docker's own packages bring one, and the two conflict
 

@@ -529,7 +529,10 @@ def test_the_epoch_never_falls_below_what_a_host_has_seen(
         assert node(client, EPOCH) == str(lock.epoch)
 
 
-def test_members_may_be_restarted_one_by_one(site: Site, members: Members, client: KazooClient) -> None:
+def test_members_may_be_restarted_one_by_one(
+    site: Site, members: Members, client: KazooClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "SESSION_SECONDS", 10.0)  # to elect another leader takes a busy computer seconds
     with ensemble.lock(site, "up", "run-1", members.names, 0) as lock:
         for name in sorted(members.names, key=lambda name: members.mode(name) == "leader"):
             members.stop(name)

@@ -86,7 +86,7 @@ class Lab:
         """
         content = yaml.safe_load(self.file.read_text())
         content["rollout"]["soak"] = "0s"
-        content["router"]["failover"] = "5s"
+        content["router"]["failover"] = "10s"
         self.file.write_text(yaml.safe_dump(content, sort_keys=False))
 
     def refuse_switches(self, refuse: bool) -> None:

@@ -187,7 +187,7 @@ def site_text() -> str:
     text = (ROOT / "inventory" / "lab" / "site.yml").read_text()
     changes = (
         ("site: lab", "site: e2e"), ("10.90.0.", NETWORK), ("soak: 10s", "soak: 2s"),
-        ("router: {port: 8000,", "router: {port: 8000, failover: 5s,"),
+        ("router: {port: 8000,", "router: {port: 8000, failover: 10s,"),
     )  # fmt: skip
     for old, new in changes:
         assert old in text, old
@@ -230,8 +230,8 @@ def site_put_back(lab: Lab) -> Iterator[None]:
 
 ORDER = (
     "test_up", "test_integrity", "test_upgrade", "test_upgrade_gates", "test_upgrade_runs",
-    "test_backup", "test_faults", "test_crash_points", "test_doctor", "test_firewall", "test_monitor",
-    "test_molecule", "test_wheel",
+    "test_backup", "test_backup_faults", "test_logs", "test_faults", "test_crash_points", "test_doctor",
+    "test_firewall", "test_monitor", "test_molecule", "test_wheel",
 )  # fmt: skip
 
 
