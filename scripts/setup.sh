@@ -44,7 +44,8 @@ system_packages() {
   # a broken third-party source is no reason to stop: what matters is whether the packages can be had
   "${as_root[@]}" apt-get -q -o DPkg::Lock::Timeout=300 update || true
   for package in $wanted; do  # netavark is unknown to older releases, whose podman does without
-    if apt-cache policy "$package" | grep -q 'Candidate: [^(]'; then known+=("$package"); else left_out "$package: not in this release"; fi
+    # read to its end: under pipefail a reader that stops at the first match fails the pipe now and then
+    if [[ "$(apt-cache policy "$package")" =~ Candidate:\ [^\(] ]]; then known+=("$package"); else left_out "$package: not in this release"; fi
   done
   [ "${#known[@]}" -gt 0 ] || return 0
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
