@@ -100,9 +100,14 @@ def router(job: Job, asked: Asked) -> None:
     routers = job.targets("router")
     if not routers:
         return
-    _decide_if_skipped(job)
     seen = moves.look(job.site)
-    active = {name: _stays(host.active) or job.decisions.colours.get(name, "") for name, host in seen.hosts.items()}
+    stays = {name: _stays(host.active) for name, host in seen.hosts.items()}
+    mends = bool(not job.decisions.release and seen.serving and all(stays.values()))
+    if mends:  # `--only router`, and every engine keeps its place: no matter what weights the next release has
+        job.decisions = replace(job.decisions, release=seen.serving)
+    else:
+        _decide_if_skipped(job)
+    active = {name: colour or job.decisions.colours.get(name, "") for name, colour in stays.items()}
     job.decisions = replace(
         job.decisions,
         active=active,
@@ -112,7 +117,7 @@ def router(job: Job, asked: Asked) -> None:
     )
     with job.step("router", f"routers: settings of the site file, {job.decisions.release} behind them", past=True):
         job.run("router", routers)
-    if not job.limit:
+    if not job.limit and not mends:
         moves.retire(job, job.decisions.release)
 
 

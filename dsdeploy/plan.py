@@ -75,18 +75,26 @@ class Plan:
             raise PreflightError(self.problems)
 
 
-def make(site: Site, readings: Mapping[str, Reading], release: str | None, allow_downtime: bool = False) -> Plan:
-    """Compare what was read with what the site file says."""
+def make(
+    site: Site,
+    readings: Mapping[str, Reading],
+    release: str | None,
+    allow_downtime: bool = False,
+    only: str | None = None,
+) -> Plan:
+    """Compare what was read with what the site file says; `only` is the stage that `up` is asked for."""
     unreachable = tuple(hosts.unreachable(readings))
-    found = [*preflight.problems(site, readings), *preflight.package_locks(readings)]
+    found = [*preflight.problems(site, readings, only), *preflight.package_locks(readings)]
     wanted = applied.digests(site)
     actions = tuple(
         action
         for host, reading in readings.items()
         if reading.reachable
         for action in _all(site, host, reading, release, wanted)
+        if only in (None, action.stage)
     )
-    rollout = _rollout(site, readings, release, allow_downtime) if not unreachable else None
+    moves = not unreachable and only is None  # a stage alone moves no requests
+    rollout = _rollout(site, readings, release, allow_downtime) if moves else None
     found += rollout.problems if rollout else ()
     warned = preflight.warnings(site, readings)
     return Plan(release, serving(site, readings), actions, unreachable, tuple(found), rollout, warned)

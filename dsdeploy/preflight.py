@@ -6,6 +6,7 @@ Every problem of every host is reported at once; `plan`, `check` and `up` use th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 
 from dsdeploy import firewall
 from dsdeploy.errors import Problem
@@ -49,12 +50,13 @@ FREE_INODES = 20_000
 HUGEPAGES_SHARE = 0.5  # reserved pages are lost to everything else, the page cache included
 
 
-def problems(site: Site, readings: Mapping[str, Reading]) -> list[Problem]:
-    """Everything that would make `up` fail on the hosts that answered, host by host."""
+def problems(site: Site, readings: Mapping[str, Reading], only: str | None = None) -> list[Problem]:
+    """Everything that would make `up`, or its stage `only`, fail on the hosts that answered, host by host."""
     found: list[Problem] = []
+    checks: tuple[Check, ...] = (*_CHECKS, partial(_ports, only=only))
     for host, reading in readings.items():
         if reading.reachable:
-            for check in _CHECKS:
+            for check in checks:
                 found.extend(
                     Problem(problem.what, problem.where or f"host {host}", problem.hint)
                     for problem in check(site, host, reading)
@@ -135,34 +137,35 @@ def _claimed_by(site: Site, reading: Reading) -> bool:
     return bool(owner and owner.name == site.site)
 
 
-def _ports(site: Site, host: str, reading: Reading) -> Iterator[Problem]:
+def _ports(site: Site, host: str, reading: Reading, only: str | None) -> Iterator[Problem]:
+    """A stage alone is not held up by a port of another: with two faults at once, each can be mended."""
     listening = reading.get(Ports) or Ports()
     address = site.hosts[host].address
-    for port, purpose, ours in _wanted_ports(site, host, reading):
-        taken = None if ours else listening.at(port, address)
+    for port, purpose, stage, ours in _wanted_ports(site, host, reading):
+        taken = None if ours or only not in (None, stage) else listening.at(port, address)
         if taken:
             who = f"{taken.process} (pid {taken.pid})" if taken.process else "another program"
             yield Problem(f"port {port} on {host}, wanted for {purpose}, is taken by {who}", "",
                           "stop it, or choose another port in the site file, then: dsdeploy up SITE")  # fmt: skip
 
 
-def _wanted_ports(site: Site, host: str, reading: Reading) -> Iterator[tuple[int, str, bool]]:
-    """Port, what for, and whether what listens there is already ours."""
+def _wanted_ports(site: Site, host: str, reading: Reading) -> Iterator[tuple[int, str, str, bool]]:
+    """Port, what for, the stage that starts it, and whether what listens there is already ours."""
     roles = site.hosts[host].roles
     if "engine" in roles:
         engines = reading.get(Engines) or Engines()
         for colour, port in (("blue", site.engine.ports.blue), ("green", site.engine.ports.green)):
             state = engines.get(colour)
-            yield port, f"the {colour} engine", state is not None and state.unit in ("active", "activating")
+            yield port, f"the {colour} engine", "engine", state is not None and state.unit in ("active", "activating")
     if "zookeeper" in roles:
         srvr = reading.get(Srvr)
         listening = reading.get(Ports) or Ports()
         at = listening.at(site.zookeeper.client_port, site.hosts[host].address)
         ours = bool(srvr and srvr.answered) or bool(at and at.process == "java")
-        yield site.zookeeper.client_port, "ZooKeeper", ours
+        yield site.zookeeper.client_port, "ZooKeeper", "ensemble", ours
     if "router" in roles:
         router = reading.get(RouterState)
-        yield site.router.port, "the router", bool(router and router.active)
+        yield site.router.port, "the router", "router", bool(router and router.active)
 
 
 def _hugepages(site: Site, host: str, reading: Reading) -> Iterator[Problem]:
@@ -215,7 +218,7 @@ def _stack(site: Site, host: str, reading: Reading) -> Iterator[Problem]:
 
 
 _CHECKS: tuple[Check, ...] = (
-    _claimed, _system, _clock, _room, _ports, _hugepages, _shut_out, _gpus, _stack, fabric.problems,
+    _claimed, _system, _clock, _room, _hugepages, _shut_out, _gpus, _stack, fabric.problems,
     findings.standing_in_the_way,
 )  # fmt: skip
 

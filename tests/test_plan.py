@@ -74,6 +74,12 @@ def test_another_release_is_started_and_switched_to(lab_site: Site) -> None:
     assert all("v0-old" in a.why for a in made.actions if a.stage == "engine")
 
 
+def test_a_stage_alone_says_what_it_does_and_moves_no_requests(lab_site: Site) -> None:
+    made = plan.make(lab_site, bare(lab_site), None, only="ensemble")
+    assert {action.stage for action in made.actions} == {"ensemble"}
+    assert plan.make(lab_site, converged(lab_site, "v0-old"), RELEASE, only="prep").rollout is None
+
+
 def test_what_stands_in_the_way_refuses(lab_site: Site) -> None:
     readings = bare(lab_site) | {"gpu1": reading("gpu1", PackageLock(True, "dpkg", 5, "/var/lib/dpkg/lock"))}
     with pytest.raises(PreflightError) as refused:

@@ -106,6 +106,14 @@ def test_the_router_port_counts_on_router_hosts_only(lab_site: Site) -> None:
     assert found(lab_site, "gw2", Ports=taken, RouterState=state) == ""
 
 
+def test_a_stage_alone_is_held_up_by_its_own_ports_only(lab_site: Site) -> None:
+    taken = Ports([Port(8101, "*", "nginx", 7), Port(2181, "*", "redis", 8)])
+    seen = {"gpu1": reading(Ports=taken)}
+    named = {only: [p.what for p in preflight.problems(lab_site, seen, only)] for only in (None, "ensemble", "router")}
+    assert len(named[None]) == 2 and named["router"] == []
+    assert len(named["ensemble"]) == 1 and "redis (pid 8)" in named["ensemble"][0]
+
+
 def test_a_prepared_host_needs_less_room(lab_site: Site) -> None:
     room = disks(srv=200 * 2**20, var=200 * 2**20)
     assert "needs" in found(lab_site, Disks=room)

@@ -29,7 +29,7 @@ def up(path: Path, asked: Asked, *, only: str | None, limit: tuple[str, ...]) ->
     expected = decide.expected_release(site, readings)
     left = recover.unfinished(readings)
     recover.same_way(left, expected, site.file.name)
-    made = planning.make(site, readings, expected, asked.allow_downtime)
+    made = planning.make(site, readings, expected, asked.allow_downtime, only)
     if not asked.as_json:
         plan_command.show(made, as_json=False)
     made.refuse()

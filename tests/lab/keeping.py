@@ -23,10 +23,10 @@ def on_all(lab: Lab, command: str, names: tuple[str, ...] = HOSTS) -> dict[str, 
 
 
 def leave(lab: Lab, before: str) -> None:
-    """The site file of before, and nothing on the hosts that wakes up by itself or was kept."""
+    """The site file of before but for the version, which is what serves; nothing on the hosts wakes up or was kept."""
     lab.site.write_text(before)
     on_all(lab, f"systemctl disable --now {' '.join(UNITS)} 2>/dev/null; rm -rf {' '.join(KEPT)}")
-    lab.serving()
+    lab.want(lab.serving().partition("-")[0])
 
 
 def kept(lab: Lab) -> dict[str, dict[str, Any]]:
