@@ -23,6 +23,7 @@ def abort(path: Path, asked: Asked) -> int:
     if left is None and (died := undo.settle(site, readings, asked)):
         return asked.answer(f"{site.site}: nothing to take back: run {died} ended before it replaced anything", died)
     if left is None:
+        undo.bury(site, readings)
         return asked.answer(f"{site.site}: nothing to abort, no run was left unfinished")
     if left.verb == "rollback":
         raise DsdeployError("a rollback is not taken back", f"run {left.run}", "dsdeploy resume SITE finishes it")

@@ -17,11 +17,12 @@ def resume(path: Path, asked: Asked) -> int:
     """What the hosts remember is enough where the release is whole on them; before that, the same site file."""
     site = load(path)
     from dsdeploy.releases import recover
-    from dsdeploy.rollout import prepared, run, target
+    from dsdeploy.rollout import prepared, run, target, undo
 
     readings = run.read(site)
     left = recover.unfinished(readings)
     if left is None:
+        undo.bury(site, readings)
         return asked.answer(f"{site.site}: nothing to resume, no run was left unfinished")
     if not left.source:
         raise DsdeployError(

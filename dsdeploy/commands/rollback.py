@@ -38,6 +38,8 @@ def rollback(path: Path, asked: Asked, to: str | None) -> int:
             if wanted
             else f"no upgrade that could be undone brought {serving or 'anything'}"
         )
+        if left is None:
+            undo.bury(site, readings)
         return asked.answer(f"{site.site}: nothing to roll back: {why}{way}")
     found = target.from_hosts(site, readings, wanted)  # refuses here, before anything is touched, if a part is missing
     if not asked.confirmed(f"Bring back {wanted} in place of {serving} on {site.site}?"):

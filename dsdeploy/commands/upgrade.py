@@ -21,7 +21,7 @@ def upgrade(path: Path, asked: Asked) -> int:
     from dsdeploy.errors import DsdeployError
     from dsdeploy.releases import recover
     from dsdeploy.releases.view import view
-    from dsdeploy.rollout import prepared, run
+    from dsdeploy.rollout import prepared, run, undo
     from dsdeploy.rollout.asked import REFUSED
 
     readings = run.read(site)
@@ -34,6 +34,7 @@ def upgrade(path: Path, asked: Asked) -> int:
     if left is None and expected and not seen.needs(expected) and not seen.pending(expected):
         with output.step("observe: engines, routers, ensemble"):
             prove.healthy(site, expected, members=False)
+        undo.bury(site, readings)
         return _nothing(site.site, expected, asked)
     made = planning.make(site, readings, expected, asked.allow_downtime)
     if not asked.as_json:

@@ -13,6 +13,7 @@ from dsdeploy.doctor.evidence import Evidence, HostEvidence
 from dsdeploy.doctor.finding import Finding
 from dsdeploy.doctor.weights import weights
 from dsdeploy.facts.zookeeper import Srvr
+from dsdeploy.quorum import Quorum
 from dsdeploy.stacks import versions
 
 CLOCK_SECONDS = 30.0
@@ -24,7 +25,7 @@ Detector = Callable[[Evidence, str, HostEvidence], Iterator[Finding]]
 def findings(given: Evidence) -> list[Finding]:
     """Everything that is known to be wrong, the cause of most first; the same on a host is told once, and what a
     reading shows is not told again from a log."""
-    found = [*_quorum(given), *_own_clock(given)]
+    found = [*_ensemble(given), *_own_clock(given)]
     for name, host in given.hosts.items():
         for detect in DETECTORS:
             found += detect(given, name, host)
@@ -34,16 +35,17 @@ def findings(given: Evidence) -> list[Finding]:
     return list({(f.entry, f.host, f.symptom): f for f in reversed(ordered)}.values())[::-1]
 
 
-def _quorum(given: Evidence) -> Iterator[Finding]:
+def _ensemble(given: Evidence) -> Iterator[Finding]:
     answers = {
         name: Srvr(bool(said.get("answered")), said.get("mode", ""), error=said.get("error", ""))
         for name in given.members
         if (said := given.hosts[name].fact("Srvr"))
     }
     now = quorum.verdict(given.members, answers)
-    if now.ok:
-        return
     down = [name for name in now.voters if name not in now.serving]
+    if now.ok:
+        yield from (_member(now, name, given.hosts[name]) for name in down if given.hosts[name].reachable)
+        return
     start = "; ".join(given.hosts[name].on("systemctl start zookeeper") for name in down)
     yield Finding(
         "quorum",
@@ -53,6 +55,20 @@ def _quorum(given: Evidence) -> Iterator[Finding]:
         f"down: {', '.join(down) or 'none'}",
         f"{start or 'dsdeploy status SITE'}; dsdeploy up SITE --only ensemble",
         1,
+    )
+
+
+def _member(now: Quorum, name: str, host: HostEvidence) -> Finding:
+    why = now.problems[name].removeprefix("ZooKeeper: ")
+    margin = "the next one that goes takes the quorum" if len(now.serving) == now.majority else "the quorum holds"
+    return Finding(
+        "member",
+        name,
+        f"the ZooKeeper member of {name} does not serve: {why}",
+        f"{len(now.serving)} of {len(now.voters)} members serve, {now.majority} are needed: {margin}; why it went is "
+        f"in journalctl -u zookeeper on {name}",
+        f"{host.on('systemctl reset-failed zookeeper')}; dsdeploy up SITE --only ensemble",
+        2,
     )
 
 

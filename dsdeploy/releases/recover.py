@@ -84,6 +84,15 @@ def unheard(last: Run | None, readings: Mapping[str, Reading]) -> Run | None:
     return last if verbs & {"up", "upgrade"} and not ended else None
 
 
+def untold(last: Run | None, readings: Mapping[str, Reading]) -> tuple[Run, Past] | None:
+    """This computer's last run, if the hosts know how it ended and it died before it had noted that here."""
+    past = next((past for past in runs(readings) if last and past.run == last.id and past.outcome), None)
+    if last is None or past is None:
+        return None
+    ended = any(record.get("kind") == "end" for record in journal.read(last.folder / journal.NAME))
+    return None if ended else (last, past)
+
+
 def same_way(left: Past | None, expected: str | None, file: str) -> None:
     """Raise DsdeployError when a run was left unfinished that goes elsewhere than the site file asks for."""
     if left is None or (left.verb != "rollback" and (not left.to or left.to == expected)):

@@ -49,6 +49,18 @@ def settle(site: Site, readings: Readings, asked: Asked) -> str:
     return ""
 
 
+def bury(site: Site, readings: Readings) -> None:
+    """A run of this computer that did all it was to do, and died before it had noted so here, holds nothing any more.
+
+    Raises LockHeld when it lives.
+    """
+    if found := recover.untold(runs.newest(site), readings):
+        died, past = found
+        serving = run.members(site, readings, "up")
+        with playbook.connections(), ensemble.lock(site, past.verb, died.id, serving, recover.epoch(readings)):
+            Journal(died.folder).write("end", outcome=past.outcome)
+
+
 def _roll(job: Job, readings: Readings, left: Past) -> Roll:
     """The unfinished run as `loop.back` undoes it; its release need not be whole on any host."""
     site = job.site

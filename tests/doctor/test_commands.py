@@ -64,7 +64,15 @@ def test_every_printed_command_is_a_line_that_a_shell_runs_and_reaches_hosts_as_
     key = (tmp_path / "id.pub").read_text()
     (tmp_path / "key").write_text(f"[10.90.0.21]:2222 {key}")
     found = everything(own)
-    every = {entry.name for entry in ENTRIES} | {"login", "quorum", "hung", "start-slow", "start-dead", "foreign"}
+    every = {entry.name for entry in ENTRIES} | {
+        "login",
+        "quorum",
+        "member",
+        "hung",
+        "start-slow",
+        "start-dead",
+        "foreign",
+    }
     assert {finding.entry for finding in found} == every | {"clock"}
     for finding in found:
         called = typed(finding.about(str(own.file)).command, tmp_path)

@@ -129,7 +129,11 @@ def test_a_reading_is_explained(entry: str, changes: dict[str, Any], symptom: st
 
 def test_a_lost_quorum_counts_names_and_says_how_to_get_it_back() -> None:
     given = seen({"Srvr": {"answered": False, "mode": "", "error": "nothing listens on its client port"}})
-    assert judge.findings(given) == []  # two of three still are one
+    (alone,) = judge.findings(given)  # two of three still are one
+    assert (alone.entry, alone.host) == ("member", "gpu1")
+    assert alone.symptom == "the ZooKeeper member of gpu1 does not serve: nothing listens on its client port"
+    assert "2 of 3 members serve, 2 are needed: the next one that goes takes the quorum" in alone.cause
+    assert "systemctl reset-failed zookeeper; dsdeploy up SITE --only ensemble" in alone.command
     hosts = dict(given.hosts)
     hosts["gpu2"] = HostEvidence(hosts["gpu2"].roles, "10.0.0.3", False, "no SSH: did not answer", {})
     found = judge.findings(Evidence(**{**vars(given), "hosts": hosts}))

@@ -48,10 +48,12 @@ def everything(given: site.Site) -> list[Finding]:
         {"Disks": {"/srv": {"mount": "/srv", "free": 2**20, "free_inodes": 12}}},
         {"PackageLock": {"held": True, "holder": "apt", "pid": 7}}, {"DriverModule": {"loaded": "1"}},
         blue("failed", "down", "failed/failed", 5), blue("active", "loading", "activating/start", 0),
-        blue("active", "down", "active/running", 0), {"Srvr": {"answered": False, "mode": "", "error": "silent"}},
+        blue("active", "down", "active/running", 0),
     ]  # fmt: skip
+    silent = {**WELL, "Srvr": {"answered": False, "mode": "", "error": "silent"}}
     found: list[Finding] = []
     base = evidence.gather(given, {})
+    found += judge.findings(sick(base, silent)) + judge.findings(sick(base, silent, leader="gpu2"))
     for change in changes:
         found += judge.findings(sick(base, {**WELL, **change}))
     for case in LOGS:
@@ -64,9 +66,12 @@ def everything(given: site.Site) -> list[Finding]:
 
 
 def sick(
-    base: evidence.Evidence, said: Any, log: Any = None, run: tuple[str, ...] = (), **more: Any
+    base: evidence.Evidence, said: Any, log: Any = None, run: tuple[str, ...] = (), leader: str = "", **more: Any
 ) -> evidence.Evidence:
+    """gpu1 differs from hosts that are well; without a `leader` all members follow, so that there is no quorum."""
     well = {name: {**vars(host), "reachable": True, "error": "", "facts": WELL} for name, host in base.hosts.items()}
+    if leader:
+        well[leader]["facts"] = {**WELL, "Srvr": {"answered": True, "mode": "leader", "error": ""}}
     well["gpu1"] |= {"facts": said, "log": log or {}, **more}
     changed = {name: evidence.HostEvidence(**host) for name, host in well.items()}
     return evidence.Evidence(**{**vars(base), "hosts": changed, "run": run})

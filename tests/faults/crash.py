@@ -70,7 +70,7 @@ def arrange(lab: Lab, case: Case, to: Aim, references: References) -> str:
     if case.scene != ABSENT:
         return ""
     host, folder = lab.site.with_role("engine")[-1], f"/srv/dsdeploy/releases/{references.release(to.after)}"
-    lab.ssh(host, f"rm -r {folder}")
+    lab.ssh(host, f"rm -rf {folder}")  # the case before may have left it so
     return f"{host} {folder}" if case.mode == ROLLBACK else ""
 
 

@@ -48,8 +48,8 @@ rm -f /etc/systemd/system/lab-ntp.service /etc/systemd/ntp-units.d/00-lab.list; 
 def mounted(folder: str, options: str, fill: str) -> str:
     """Shell lines that put a small file system of its own under a folder, with all that was in it, and fill it."""
     return (
-        f"mkdir -p /run/lab{folder} && cp -a {folder}/. /run/lab{folder}/ && "
-        f"mount -t tmpfs -o {options} tmpfs {folder} && cp -a /run/lab{folder}/. {folder}/ && "
+        f"mkdir -p /run/lab{folder} && cp -a {folder}/. /run/lab{folder}/ && mount -t tmpfs -o {options} tmpfs {folder} && "
+        f"{{ cp -a /run/lab{folder}/. {folder}/ || {{ umount {folder}; false; }}; }} && "
         f"chown --reference=/run/lab{folder} {folder} && chmod --reference=/run/lab{folder} {folder} && "
         f"rm -r /run/lab{folder} && cd {folder} && {fill}"
     )
@@ -172,6 +172,7 @@ class Hosts(Ward):
                        self.on("gw2", made), renewed, self.on("gw2", f"rm -rf {there} /root/lab.*"))  # fmt: skip
 
     def member_without_room(self) -> Ailment:
+        size = f"size=$(($(du -sm --apparent-size {ZOOKEEPER} | cut -f1) + 64))M"  # its logs are as old as the lab
         fill = "(dd if=/dev/zero of=forgotten.img bs=64k 2>/dev/null; true) && systemctl start zookeeper"
 
         def emptied(operator: Operator, found: Found) -> None:
@@ -186,5 +187,5 @@ class Hosts(Ward):
             self.lab.tell("gpu2", f"! mountpoint -q {ZOOKEEPER} || {{ {move} && systemctl start zookeeper; }}")
 
         return Ailment("no room under a ZooKeeper member", "disk", "gpu2", "^a disk is full",
-                       self.on("gpu2", f"systemctl stop zookeeper && {mounted(ZOOKEEPER, 'size=160M', fill)}"),
+                       self.on("gpu2", f"systemctl stop zookeeper && {mounted(ZOOKEEPER, size, fill)}"),
                        emptied, put_back)  # fmt: skip

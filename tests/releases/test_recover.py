@@ -55,6 +55,20 @@ def test_one_host_with_the_commit_is_enough_to_go_forward() -> None:
     assert left and left.committed
 
 
+def test_a_run_whose_end_only_the_hosts_know_is_found_here(tmp_path: Path) -> None:
+    seen = hosts(gw1=(run("a", 1, "upgrade", outcome="done"), run("b", 2, "upgrade", "switch")))
+    died = journal_of(tmp_path, "a", "upgrade", "intent")
+    found = recover.untold(died, seen)
+    assert found is not None and found[0] == died and found[1].outcome == "done"
+    assert recover.untold(None, seen) is None
+    assert (
+        recover.untold(journal_of(tmp_path, "b", "upgrade", "intent"), seen) is None
+    )  # unfinished: resumed, not buried
+    assert recover.untold(journal_of(tmp_path, "c", "upgrade", "intent"), seen) is None
+    Journal(died.folder).write("end", outcome="done")
+    assert recover.untold(died, seen) is None
+
+
 def test_an_up_that_moved_nothing_is_simply_run_again() -> None:
     assert recover.unfinished(hosts(gw1=(run("a", 1, "up", "begin", "prepare"),))) is None
     moved = recover.unfinished(hosts(gw1=(run("a", 1, "up", "begin", "start"),)))

@@ -49,8 +49,10 @@ def acts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def past(verb: str) -> recover.Past:
-    return recover.Past("b", verb, "ana", "2026-11-22", 7, "v1-a", "v2-b", "", "prepare", committed=False, moved=False)
+def past(verb: str, outcome: str = "") -> recover.Past:
+    return recover.Past(
+        "b", verb, "ana", "2026-11-22", 7, "v1-a", "v2-b", outcome, "prepare", committed=False, moved=False
+    )
 
 
 def test_one_that_no_host_knew_of_gives_its_lock_back_and_is_told_once(
@@ -78,3 +80,17 @@ def test_where_none_died_nothing_is_taken(lab_site: Site, acts: list[str], monke
     monkeypatch.setattr(runs, "newest", lambda site: None)
     assert undo.settle(lab_site, {}, ASKED) == ""
     assert acts == []
+
+
+def test_one_that_did_everything_gives_its_lock_back_and_notes_its_end_once(
+    lab_site: Site, acts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died = Run("b", tmp_path / "b")
+    Journal(died.folder).write("intent", step="end")
+    monkeypatch.setattr(runs, "newest", lambda site: died)
+    monkeypatch.setattr(recover, "runs", lambda readings: [past("upgrade", "done")])
+    undo.bury(lab_site, {})
+    assert acts == ["connections of the dead closed", "lock b", "unlock"]
+    assert journal.read(died.folder / journal.NAME)[-1]["outcome"] == "done"
+    undo.bury(lab_site, {})
+    assert len(acts) == 3
