@@ -48,7 +48,8 @@ rm -f /etc/systemd/system/lab-ntp.service /etc/systemd/ntp-units.d/00-lab.list; 
 def mounted(folder: str, options: str, fill: str) -> str:
     """Shell lines that put a small file system of its own under a folder, with all that was in it, and fill it."""
     return (
-        f"mkdir -p /run/lab{folder} && cp -a {folder}/. /run/lab{folder}/ && mount -t tmpfs -o {options} tmpfs {folder} && "
+        f"mkdir -p /run/lab{folder} && cp -a {folder}/. /run/lab{folder}/ && "
+        f"mount -t tmpfs -o {options} tmpfs {folder} && "
         f"{{ cp -a /run/lab{folder}/. {folder}/ || {{ umount {folder}; false; }}; }} && "
         f"chown --reference=/run/lab{folder} {folder} && chmod --reference=/run/lab{folder} {folder} && "
         f"rm -r /run/lab{folder} && cd {folder} && {fill}"
