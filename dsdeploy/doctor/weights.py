@@ -27,21 +27,21 @@ def weights(given: Evidence, name: str, host: HostEvidence) -> Iterator[Finding]
                 f"{host.script(aside)} && {again}",
                 3,
             )
-        if stamp.get("bad"):
-            yield Finding(
-                "md5",
-                name,
-                f"{version} of {name}: {', '.join(stamp['bad'][:3])} is not what was verified",
-                "the disk changed it, or somebody did; it is pulled again",
-                again,
-                3,
-            )
-        elif not strays and stamp.get("digest") and stamp.get("size") != stamp.get("bytes"):
+        if not strays and stamp.get("digest") and stamp.get("size") != stamp.get("bytes"):
             yield Finding(
                 "truncated",
                 name,
                 f"{version} of {name} has {stamp['size']} bytes, verified were {stamp['bytes']}",
                 "files were cut or removed since; they are pulled again",
+                again,
+                3,
+            )
+        elif stamp.get("bad"):
+            yield Finding(
+                "md5",
+                name,
+                f"{version} of {name}: {', '.join(stamp['bad'][:3])} is not what was verified",
+                "the disk changed it, or somebody did; it is pulled again",
                 again,
                 3,
             )

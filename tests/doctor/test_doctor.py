@@ -114,6 +114,7 @@ def test_the_runtimes_other_words_for_a_full_gpu(line: str) -> None:
         ("model", {"UnknownModels": {"a": 1, "gpt-4": 9}}, "10 requests for models that are not served", "curl"),
         ("md5", stamp(9, "a.safetensors"), "a.safetensors", "weights"),
         ("truncated", stamp(1), "verified were 9", "weights"),
+        ("truncated", stamp(1, "a.safetensors"), "has 1 bytes, verified were 9", "weights"),
         ("start-slow", blue("active", "loading", "activating/start", 0), "still loads", "systemctl start"),
         ("start-slow", blue("active", "down", "activating/start", 0), "still loads", "systemctl start"),
         ("start-dead", blue("failed", "down", "failed/failed, exit-code", 5), "5 restarts", "journalctl"),
