@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from dsdeploy.job import Job
 from dsdeploy.runs import Run
 from dsdeploy.site import Site
 
-from .faults import cases
+from .faults import cases, results
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted((ROOT / "dsdeploy").rglob("*.py"))
@@ -192,3 +193,10 @@ def test_a_step_that_came_to_its_end_is_recorded_as_done(lab_site: Site, tmp_pat
         ("intent", "park"),
         ("done", "park"),
     ]
+
+
+def test_rows_that_are_kept_are_of_cases_there_are_and_say_what_was_tested() -> None:
+    rows = [json.loads(line) for line in results.SEEN.read_text().splitlines()]
+    names = [row["case"] for row in rows]
+    assert len(set(names)) == len(names) and set(names) <= {case.name for case in cases.every()}
+    assert all(row["ok"] and row["failed"] == 0 and row["requests"] > 0 and row["commit"] for row in rows)

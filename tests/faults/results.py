@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .crash import Row
 
+HERE = Path(__file__).resolve().parent
+SEEN = HERE / "seen.jsonl"  # rows of earlier runs that are kept with the suite, each with its commit
 HEAD = f"{'case':<58} {'killed':>7} {'finished':>9} {'requests':>9} {'failed':>7}  verdict"
 
 
@@ -36,7 +39,16 @@ def total(rows: Sequence[Row], skipped: int) -> dict[str, Any]:
 def keep(path: Path, row: Row) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        file.write(json.dumps(row.record()) + "\n")
+        file.write(json.dumps({**row.record(), "commit": commit()}) + "\n")
+
+
+def commit() -> str:
+    """What was tested; with a + where files differ from it, "" outside of a checkout."""
+    said = [
+        subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True, check=False)
+        for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+    ]
+    return said[0].stdout.strip() + ("+" if said[1].stdout.strip() else "") if not said[0].returncode else ""
 
 
 def held(path: Path) -> set[str]:
