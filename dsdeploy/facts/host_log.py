@@ -55,8 +55,11 @@ class HostLogFact(Fact[HostLog]):
     def command(self) -> str:
         # each line is marked, so that none can look like ours; each part is bounded
         mark = "head -c 32768 | sed 's/^/| /'"
+        # a member without room says so once in thirty lines, the rest being its stack and its elections
+        telling = f"-n {_LINES * 40} | grep -vE '^[[:space:]]+at |^INFO ' | tail -n {_LINES}"
         units = "".join(
-            f"echo '== {source}'; said --since=$(since {unit}) -n {_LINES} -u {unit} | {mark}\n"
+            f"echo '== {source}'; said --since=$(since {unit}) -u {unit} "
+            f"{telling if source == 'zookeeper' else f'-n {_LINES}'} | {mark}\n"
             for source, unit in (
                 ("engine-blue", "dsdeploy-engine@blue.service"),
                 ("engine-green", "dsdeploy-engine@green.service"),
