@@ -23,7 +23,8 @@ SOURCES = (
 # A unit that runs is told by its own lines of the last hour: what a start before this one said is mended, and what it
 # said yesterday is over. One that failed, or tries to start, is told by its last try as well, however long ago.
 # systemd's clock begins with the host's; /proc/uptime brings both together.
-_SINCE = rf"""said() {{ timeout 10 journalctl -q -o cat --no-pager "$@" 2>/dev/null; }}
+# Backwards: with --since journalctl counts lines from there on, and an hour's first would be read, not its last.
+_SINCE = rf"""said() {{ timeout 10 journalctl -r -q -o cat --no-pager "$@" 2>/dev/null | tac; }}
 since() {{
   {{
     cat /proc/uptime; date +%s
