@@ -26,6 +26,7 @@ from dsdeploy.output import size
 from dsdeploy.releases import strategy
 from dsdeploy.releases.strategy import Strategy
 from dsdeploy.releases.view import view
+from dsdeploy.runtimes.groups import heads
 from dsdeploy.site import Colour, Site
 from dsdeploy.stacks.work import work as stack_work
 
@@ -216,8 +217,14 @@ def _serve(site: Site, reading: Reading, release: str | None) -> Iterator[tuple[
         why = "partly pulled" if stamp and stamp.partial else "not on the host"
         yield "weights", f"pull {name} from {site.model.source} and verify it", why
     engines = reading.get(Engines) or Engines()
-    if release is None or not any(state.release == release and state.unit == "active" for state in engines.values()):
+    there = [state for state in engines.values() if state.release == release and state.unit == "active"]
+    if release is None or not there:
         what = f"release {release}" if release else f"a release of {name}, named after its content"
         now = ", ".join(f"{c}: {s.release}" for c, s in engines.items() if s.release and s.unit == "active")
         yield "build", f"runtime {site.engine.runtime}, build in {site.engine.precision}", "unless it is there already"
         yield "engine", f"start {what} and wait for a real completion", f"now {now}" if now else "no engine runs"
+    elif reading.host in heads(site) and not any(
+        state.health != "down" or state.detail.startswith("activating/start") for state in there
+    ):
+        why = "it does not start" if "auto-restart" in there[0].detail else "it answers nothing"
+        yield "engine", f"start release {release} and wait for a real completion", f"{there[0].colour}: {why}"

@@ -105,6 +105,25 @@ def test_the_release_keeps_its_colour_or_takes_the_idle_one(lab_site: Site) -> N
     }
 
 
+@pytest.mark.parametrize(
+    ("health", "detail", "why"),
+    [
+        ("down", "activating/auto-restart, exit-code", "blue: it does not start"),
+        ("down", "active/running", "blue: it answers nothing"),
+        ("down", "activating/start", ""),
+        ("loading", "activating/start", ""),
+    ],
+)
+def test_an_engine_of_the_release_that_does_not_serve_is_work(
+    lab_site: Site, health: str, detail: str, why: str
+) -> None:
+    readings = converged(lab_site)
+    sick = EngineState("blue", RELEASE, RELEASE, "active", 8101, health, detail=detail)
+    readings["gpu2"] = reading("gpu2", *readings["gpu2"].values.values(), Engines(blue=sick))
+    actions = plan.make(lab_site, readings, RELEASE).actions
+    assert [(a.host, a.stage, a.why) for a in actions] == ([("gpu2", "engine", why)] if why else [])
+
+
 def test_a_release_that_stopped_in_its_colour_is_started_there(lab_site: Site) -> None:
     readings = {"gpu1": reading("gpu1", Engines(green=state("green", RELEASE, "failed"))), "gpu2": reading("gpu2")}
     assert plan.colours(lab_site, readings, RELEASE)["gpu1"] == "green"
