@@ -84,7 +84,10 @@ class Memory(Ward):
         def lowered(operator: Operator, found: Found) -> None:
             fits = re.search("batching.max_batch_size ([0-9]+) would fit", found["cause"])
             assert fits, found
-            operator.editor = rf"sed -i s/max_batch_size:.256/max_batch_size:\x20{fits[1]}/"
+            operator.editor = (
+                rf"sed -i -e s/max_batch_size:.256/max_batch_size:\x20{fits[1]}/ "
+                r"-e s/preferred_batch_size:.[^]]*/preferred_batch_size:\x20[1/"
+            )
             as_printed(operator, found)
             assert f"max_batch_size: {fits[1]}," in self.lab.site.read_text()
 
