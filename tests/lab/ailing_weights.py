@@ -14,7 +14,8 @@ from .clinic import Ailment, Found, Ward, as_printed
 from .conftest import MODEL, NETWORK, Lab
 from .terminal import Operator
 
-WEIGHTS = f"/srv/dsdeploy/weights/{MODEL}/v1"
+PLACE, STAMPS = "/srv/dsdeploy/weights", "/var/lib/dsdeploy/weights"
+WEIGHTS = f"{PLACE}/{MODEL}/v1"
 SHARD, OTHER = "model-00002-of-000003.safetensors", "model-00003-of-000003.safetensors"
 PAGE = b"<!DOCTYPE html><html><head><title>404 Not Found</title></head></html>\n"
 
@@ -100,6 +101,8 @@ class Source(Ward):
         self.server = http.server.ThreadingHTTPServer((f"{NETWORK}1", 0), lambda *a: Quiet(*a, directory=folder))
         self.server.socket = self.context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        for host in ("gpu1", "gpu2"):  # where another drill has upgraded to it, there would be nothing to pull
+            self.lab.tell(host, " ".join(["rm -rf", *(f"{folder}/{MODEL}/v2*" for folder in (PLACE, STAMPS))]))
         self.lab.want("v2")
         source = f'source: "https://{NETWORK}1:{self.server.server_port}/"'
         self.lab.site.write_text(re.sub(r'source: "[^"]*"', source, self.lab.site.read_text()))
