@@ -75,21 +75,23 @@ virtual_environment() {
   echo "$stamp" >.venv/.setup
 }
 
-checkers() {  # promtool and amtool alone: the packages they are in would start servers that listen on every address
-  local pair package program folder
-  for pair in prometheus:promtool prometheus-alertmanager:amtool; do
-    package=${pair%:*} program=${pair#*:}
-    if command -v "$program" >/dev/null || [ -x ".venv/bin/$program" ]; then continue; fi
+programs() {  # these programs alone: the packages they are in would start servers that listen on every address
+  local line package program folder
+  for line in "prometheus promtool prometheus" "prometheus-alertmanager amtool"; do
+    package=${line%% *}
     folder=$(mktemp -d)
-    if command -v apt-get >/dev/null && (cd "$folder" && apt-get -qq download "$package" && dpkg-deb -x ./*.deb .) >/dev/null 2>&1; then
-      install -m 0755 "$folder/usr/bin/$program" .venv/bin/
-    else
-      left_out "$program: the package $package could not be had; rules and metrics are not put before it"
-    fi
+    for program in ${line#* }; do
+      if command -v "$program" >/dev/null || [ -x ".venv/bin/$program" ]; then continue; fi
+      if [ -d "$folder/usr" ] || { command -v apt-get >/dev/null && (cd "$folder" && apt-get -qq download "$package" && dpkg-deb -x ./*.deb .) >/dev/null 2>&1; }; then
+        install -m 0755 "$folder"/usr/*bin/"$program" .venv/bin/
+      else
+        left_out "$program: the package $package could not be had; what needs it is not tested"
+      fi
+    done
     rm -rf "$folder"
   done
 }
 
 system_packages
 virtual_environment
-[ "${1:-}" != test ] || checkers
+[ "${1:-}" != test ] || programs

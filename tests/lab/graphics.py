@@ -10,12 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..roles.health.conftest import gpus
-from . import gpu_world
+from . import gpu_machine, gpu_world
 from .conftest import Lab
 
 LIBRARY = f"/{gpu_world.DEBIAN}/libnvidia-ml.so.1"
 # a line, because the ring buffer is read where the journal has none
 BOOTED = "[    0.000000] Linux version 6.1.0\n"
+SHOWN = f"""
+mountpoint -q /sys/bus/pci/devices || mount --bind /srv/gpu/bus /sys/bus/pci/devices
+cat > /usr/local/bin/journalctl <<'END'
+{gpu_machine.JOURNAL}END
+chmod 755 /usr/local/bin/journalctl
+"""
 TAKE_OUT = f"""
 systemctl disable --now dsdeploy-health.timer
 umount /sys/bus/pci/devices
@@ -40,7 +46,7 @@ class Graphics:
         self._write()
         packed = base64.b64encode(library.read_bytes()).decode()
         self.lab.tell(self.host, f"echo {packed} | base64 -d > {LIBRARY}.new && mv {LIBRARY}.new {LIBRARY}")
-        self.lab.tell(self.host, gpu_world.bus(self.count))
+        self.lab.tell(self.host, f"{gpu_machine.bus(self.count)}\n{SHOWN}")
 
     def take_out(self) -> None:
         self.lab.tell(self.host, TAKE_OUT, check=False)

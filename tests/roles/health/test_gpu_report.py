@@ -167,8 +167,10 @@ def test_mixed_models_on_one_host(host: Host) -> None:
 
 def test_xids_are_told_with_class_meaning_and_time_and_blamed_on_their_gpu(host: Host) -> None:
     uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
+    long_ago = f"[{uptime - 9000:.6f}] NVRM: Xid (PCI:0000:17:00): 95, pid=1, name=python, Uncontained\n"
+    lines = 5 if uptime > 9000 else 4  # a computer that was started an hour ago has no such line
     host.log.write_text(
-        f"[{uptime - 9000:.6f}] NVRM: Xid (PCI:0000:17:00): 95, pid=1, name=python, Uncontained\n"
+        f"{long_ago if lines == 5 else ''}"
         f"[{uptime - 60:.6f}] gpu1 kernel: NVRM: Xid (PCI:0000:18:00): 119, pid=4711, name=python, Timeout waiting\n"
         f"[{uptime - 59:.6f}] gpu1 kernel: NVRM: Xid (PCI:0000:18:00): 119, pid=4711, name=python, Timeout waiting\n"
         f"[{uptime - 50:.6f}] gpu1 kernel: NVRM: Xid (PCI:0000:17:00): 31, pid=9, name=vllm, MMU Fault\n"
@@ -179,12 +181,13 @@ def test_xids_are_told_with_class_meaning_and_time_and_blamed_on_their_gpu(host:
         (119, "reset", "0000:18:00"), (31, "application", "0000:17:00"), (63, "drain", "0000:17:00"),
     ]  # fmt: skip
     assert abs(found["xids"]["last"][0]["at"] - (time.time() - 59)) < 30
-    assert host.report(gpus(2), "--last", "0")["xids"]["last"] == [] and len(host.report(gpus(2))["xids"]["last"]) == 5
+    assert host.report(gpus(2), "--last", "0")["xids"]["last"] == []
+    assert len(host.report(gpus(2))["xids"]["last"]) == lines
     assert said(found) == [
         "bad 1: Xid 119: GSP firmware does not answer (0000:18:00)",
         "warn 0: Xid 63: a memory row is to be remapped at the next reset (0000:17:00)",
     ]
-    assert found["xids"]["counts"]["reset"] == 3  # the one of 2.5 hours ago too
+    assert found["xids"]["counts"]["reset"] == lines - 2  # the one of 2.5 hours ago too
 
 
 HARD = gpus(
