@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.drill]
 
 PATIENCE_S = 120.0
 UNITS = "prometheus prometheus-alertmanager prometheus-node-exporter dsdeploy-metrics.timer"
-GPUS, DRIVER = {"gpu1": 2, "gpu2": 1}, "580.95.05"  # which their answers name, too
+GPUS = {"gpu1": 2, "gpu2": 1}
 # the timer looks and tells; it never acts, because engines are what these tests break
 SECTION = """
 health: {{interval: 5s, deadline: 1s, strikes: 100}}
@@ -68,7 +68,7 @@ def measured(
     before = lab.site.read_text()
     lab.site.write_text(before + SECTION.format(address=receiver.address, port=receiver.port))
     lab.up()
-    library = gpu_world.compiled(tmp_path_factory.mktemp("nvml"), DRIVER)
+    library = gpu_world.compiled(tmp_path_factory.mktemp("nvml"))
     for one in graphics.values():
         one.put_in(library)
     yield lab
