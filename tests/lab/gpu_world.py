@@ -85,7 +85,7 @@ def equipped(packages: Iterable[Package], driver: str, scratch: Path, folder: st
 
 
 def compiled(scratch: Path, driver: str = "") -> Path:
-    """Our NVML, which reads its answers where the hosts have them; of a driver, it wants that one's module in memory."""
+    """Our NVML, whose answers the hosts have; of a driver, it wants that one's module in memory."""
     made = scratch / f"libnvidia-ml.so.{driver or 1}"
     source = ROOT / "tests" / "roles" / "health" / "fake_nvml.c"
     words = ["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1", f'-DANSWERS="{ANSWERS}"',
