@@ -15,7 +15,11 @@ UNITS = (
     "dsdeploy-backup.timer", "dsdeploy-rehearse.timer", "dsdeploy-verify.timer", "dsdeploy-logs.timer",
     "dsdeploy-logs.path", "dsdeploy-logs-watch.service",
 )  # fmt: skip
-KEPT = ("/var/lib/dsdeploy/backup", "/var/backups/dsdeploy", "/root/drill")
+METRICS = "/var/lib/prometheus/node-exporter/dsdeploy_"  # what stays there grows old, and that is an alert
+KEPT = (
+    "/var/lib/dsdeploy/backup", "/var/backups/dsdeploy", "/root/drill",
+    *(f"{METRICS}{name}.prom" for name in ("backup", "verify", "logs")),
+)  # fmt: skip
 
 
 def on_all(lab: Lab, command: str, names: tuple[str, ...] = HOSTS) -> dict[str, str]:
