@@ -18,7 +18,7 @@ UNITS = (
 METRICS = "/var/lib/prometheus/node-exporter/dsdeploy_"  # what stays there grows old, and that is an alert
 KEPT = (
     "/var/lib/dsdeploy/backup", "/var/backups/dsdeploy", "/root/drill",
-    *(f"{METRICS}{name}.prom" for name in ("backup", "verify", "logs")),
+    *(f"{METRICS}{name}.prom" for name in ("backup", "verify", "logs", "logs_watch")),
 )  # fmt: skip
 
 
