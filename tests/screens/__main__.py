@@ -71,7 +71,7 @@ class Scene:
         self.bench.file.write_text(_swapped(text) if there == text else there)
         words = f"upgrade {self.bench.file.name} --yes"
         with self.plays(words, 110, 32) as now:
-            now.until(r"(?s)ok  drain.*drain .* open requests")  # of the second batch
+            now.until(r"(?s)batch 2 of 2.*: requests of \S+ go to")
             self.keep("upgrade", words, now)
             if now.end():
                 raise BenchError(f"the upgrade failed:\n{now.terminal.text}")
