@@ -16,6 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+from rich.text import Text
+
 from ..bench.lab import Bench, BenchError, say, serving, until
 from ..bench.switch import VERSIONS
 from ..bench.traffic import flowing
@@ -29,6 +32,8 @@ SCREENS = ROOT / "docs" / "screens"
 RATE = 10.0
 MEASURED_S = 300.0
 HISTORY_S = 240.0  # what the dashboards show, when there is that much
+PLACE = "/srv/site"
+CONSOLE = Console()
 SECTION = "\nmonitor: {scrape_interval: 5s}\n"
 
 
@@ -49,7 +54,8 @@ class Scene:
 
     def keep(self, name: str, words: str, playing_now: Playing) -> None:
         terminal = playing_now.terminal
-        write(name, drawn(terminal.lines(), terminal.columns, f"dsdeploy {words}", name))
+        lines = [elsewhere(line, str(self.bench.folder)) for line in terminal.lines()]
+        write(name, drawn(lines, terminal.columns, f"dsdeploy {words}", name))
 
     def status(self) -> None:
         self.whole("status", f"status {self.bench.file.name}", 0)
@@ -101,6 +107,13 @@ class Scene:
         collects = self.bench.site.with_role("monitor")[0]
         answers: list[dict[str, object]] = json.loads(self.bench.ssh(collects, question(paths)))
         return answers
+
+
+def elsewhere(line: Text, folder: str) -> Text:
+    """The line as it were with the site's files in PLACE: where this computer keeps a lab's is nobody's matter."""
+    while (at := line.plain.find(folder)) >= 0:
+        line = Text.assemble(line[:at], (PLACE, line.get_style_at_offset(CONSOLE, at)), line[at + len(folder) :])
+    return line
 
 
 def _swapped(text: str, back: bool = False) -> str:
