@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .conftest import Lab
+from .conftest import NETWORK, Lab
 from .graphics import Graphics
 
 Do = Callable[[], object]
@@ -24,8 +24,14 @@ class Fault:
     mend: Do
 
 
-def phases(lab: Lab, colours: dict[str, str], gpu1: Graphics, gpu2: Graphics) -> list[list[Fault]]:
+def holder(lab: Lab) -> str:
+    """The router that has the shared address: whichever was there first."""
+    return next(router for router in ("gw1", "gw2") if f"{NETWORK}100/" in lab.tell(router, "ip -4 -o addr"))
+
+
+def phases(lab: Lab, colours: dict[str, str], holds: str, gpu1: Graphics, gpu2: Graphics) -> list[list[Fault]]:
     """Faults that do not cover each other stand in one phase and are made at once."""
+    other = "gw1" if holds == "gw2" else "gw2"
 
     def answers(host: Graphics, question: str, answer: str | None) -> Do:
         return lambda: host.say({question: answer})
@@ -88,9 +94,9 @@ def phases(lab: Lab, colours: dict[str, str], gpu1: Graphics, gpu2: Graphics) ->
         Fault("one member stopped", "MemberDown", "warning", {"host": "gpu2"},
               on("gpu2", "systemctl stop zookeeper"), on("gpu2", "systemctl start zookeeper")),
         Fault("… so one more would be too many", "QuorumAtMargin", "warning", {}, nothing, nothing),
-        Fault("router stopped", "RouterDown", "critical", {"host": "gw1"},
-              on("gw1", "systemctl stop haproxy"), on("gw1", "systemctl start haproxy")),
-        Fault("… so the other takes the address", "RouterFailedOver", "warning", {"host": "gw2"}, nothing, nothing),
+        Fault("router stopped", "RouterDown", "critical", {"host": holds},
+              on(holds, "systemctl stop haproxy"), on(holds, "systemctl start haproxy")),
+        Fault("… so the other takes the address", "RouterFailedOver", "warning", {"host": other}, nothing, nothing),
         Fault("engine slow (stopped 1 s of 1.01)", "ScaleOut", "warning", {"host": "gpu1"},
               on("gpu1", slow), on("gpu1", f"systemctl stop lab-slow; systemctl kill -s CONT {one}", check=False)),
     ]  # fmt: skip

@@ -24,7 +24,7 @@ from dsdeploy.site import load as load_site
 from ..roles.monitor.monitored import NAME, captured, ours, queries
 from . import gpu_world
 from .alarms import Receiver, asked, instant, receiving
-from .breaking import BACKED_UP, Fault, phases
+from .breaking import BACKED_UP, Fault, holder, phases
 from .conftest import NETWORK, PROMPT, ROOT, Lab
 from .graphics import Graphics
 from .test_up import wait_for
@@ -139,8 +139,9 @@ def test_each_fault_is_told_by_its_alert_and_ends_with_it(
     wait_for(lambda: seen(measured) == GPUS and firing(measured) == [], PATIENCE_S)
     rows = [("fault", "alert", "severity", "labels", "told after s", "ended after s")]
     try:
-        for number, faults in enumerate(phases(measured, colours, **graphics)):
-            with requests(measured, "gw1" if number == 0 else "gw2"):
+        holds = holder(measured)
+        for number, faults in enumerate(phases(measured, colours, holds, **graphics)):
+            with requests(measured, "gw1" if number == 0 or holds == "gw2" else "gw2"):
                 rows += told(faults, receiver, measured)
             wait_for(lambda: measured.run("status", str(measured.site), code=None).returncode == 0, PATIENCE_S)
     finally:
