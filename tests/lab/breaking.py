@@ -48,7 +48,7 @@ def phases(lab: Lab, colours: dict[str, str], holds: str, gpu1: Graphics, gpu2: 
     one, two = (f"dsdeploy-engine@{colours[host]}" for host in ("gpu1", "gpu2"))
     slow = (
         f"pid=$(systemctl show -p MainPID --value {one}); systemd-run --quiet --unit lab-slow bash -c "
-        f"'while kill -STOP '$pid'; do sleep 0.25; kill -CONT '$pid'; sleep 0.02; done'"  # its answers still come to an end
+        f"'while kill -STOP '$pid'; do sleep 0.25; kill -CONT '$pid'; sleep 0.02; done'"  # its answers end
     )
     certificate = "/etc/dsdeploy/tls/lab.pem"
     made = (
