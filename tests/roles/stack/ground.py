@@ -46,6 +46,21 @@ APT::Periodic::Enable "1";
 """
 
 
+def carried_out(manager: Any, work: Any, order: Order) -> list[str]:
+    """Work on a stack as the module does it: rehearsed, applied, held; what was done."""
+    done: list[str] = []
+    if work.any:
+        manager.prepare()
+        done = manager.rehearse(work)
+        manager.apply(work)
+    packages = manager.installed()
+    names = plan.held(packages, order["held"], order["foreign_names"])
+    if manager.unheld(packages, names):
+        assert manager.hold(packages, names)
+        done.append("held")
+    return done
+
+
 class Ground:
     """One manager in one folder, and the mirror its packages come from."""
 
@@ -129,19 +144,8 @@ class Ground:
         return plan.work(self.installed(order), order["steps"], *names)
 
     def install(self, order: Order) -> list[str]:
-        """As the module does it: what is left, rehearsed, applied, held; what was done. Raises Refused."""
-        manager, work = self.backend(order), self.left(order)
-        done: list[str] = []
-        if work.any:
-            manager.prepare()
-            done = manager.rehearse(work)
-            manager.apply(work)
-        packages = manager.installed()
-        names = plan.held(packages, order["held"], order["foreign_names"])
-        if manager.unheld(packages, names):
-            manager.hold(packages, names)
-            done.append("held")
-        return done
+        """What is left, carried out; what was done. Raises Refused."""
+        return carried_out(self.backend(order), self.left(order), order)
 
     def by_hand(self, order: Order, *packages: tuple[str, str]) -> None:
         """What a person may have installed: names at versions ("" the newest), nothing preferred, nothing held."""

@@ -16,6 +16,7 @@ from dsdeploy.stacks.order import Order
 from . import world
 from .conftest import Key, told
 from .debs import Root, repository
+from .ground import carried_out
 
 sources = sys.modules["stack_sources"]
 plan = sys.modules["ansible.module_utils.dsdeploy_stack_plan"]
@@ -50,17 +51,7 @@ def left(root: Root, order: Order) -> Any:
 def install(root: Root, order: Order) -> list[str]:
     """As the module does it: what is left, rehearsed, applied, held."""
     manager, work = apt.Apt(root.run, order["driver"], order["flavour"]), left(root, order)
-    done: list[str] = []
-    if work.any:
-        manager.prepare()
-        done = manager.rehearse(work)
-        manager.apply(work)
-    packages = manager.installed()
-    names = plan.held(packages, order["held"], order["foreign_names"])
-    if manager.unheld(packages, names):
-        manager.hold(packages, names)
-        done.append("held")
-    return done
+    return carried_out(manager, work, order)
 
 
 @pytest.fixture

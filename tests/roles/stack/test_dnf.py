@@ -18,6 +18,7 @@ from dsdeploy.stacks.order import Order
 
 from . import rpms, world
 from .conftest import Key, told
+from .ground import carried_out
 from .rpms import Builder, Root
 
 sources = sys.modules["stack_sources"]
@@ -66,17 +67,7 @@ def left(root: Root, order: Order) -> Any:
 
 def install(root: Root, order: Order) -> list[str]:
     manager, work = backend(root, order), left(root, order)
-    done: list[str] = []
-    if work.any:
-        manager.prepare()
-        done = manager.rehearse(work)
-        manager.apply(work)
-    packages = manager.installed()
-    names = plan.held(packages, order["held"], order["foreign_names"])
-    if manager.unheld(packages, names):
-        assert manager.hold(packages, names)
-        done.append("held")
-    return done
+    return carried_out(manager, work, order)
 
 
 def test_without_the_lock_an_upgrade_moves_the_stack(
